@@ -1,0 +1,154 @@
+// result<T>: a value or a Linux errno, for every call that can fail. Errors stay values until the
+// system-call edge turns them into -errno. TRY unwraps or returns the error to the caller.
+#pragma once
+
+#include <new>
+#include <stdint.h>
+#include <type_traits>
+#include <utility>
+
+namespace oblako {
+
+// Linux errno values (x86-64), as the application sees them, negated, at the system-call edge.
+enum class error : int {
+  none = 0,
+  perm = 1,
+  noent = 2,
+  srch = 3,
+  intr = 4,
+  io = 5,
+  nxio = 6,
+  toobig = 7,
+  noexec = 8,
+  badf = 9,
+  child = 10,
+  again = 11,
+  nomem = 12,
+  acces = 13,
+  fault = 14,
+  busy = 16,
+  exist = 17,
+  xdev = 18,
+  nodev = 19,
+  notdir = 20,
+  isdir = 21,
+  inval = 22,
+  nfile = 23,
+  mfile = 24,
+  notty = 25,
+  fbig = 27,
+  nospc = 28,
+  spipe = 29,
+  rofs = 30,
+  mlink = 31,
+  pipe = 32,
+  dom = 33,
+  range = 34,
+  deadlk = 35,
+  nametoolong = 36,
+  nosys = 38,
+  notempty = 39,
+  loop = 40,
+  overflow = 75,
+  notsock = 88,
+  destaddrreq = 89,
+  msgsize = 90,
+  prototype = 91,
+  noprotoopt = 92,
+  protonosupport = 93,
+  opnotsupp = 95,
+  afnosupport = 97,
+  addrinuse = 98,
+  addrnotavail = 99,
+  netdown = 100,
+  netunreach = 101,
+  connaborted = 103,
+  connreset = 104,
+  nobufs = 105,
+  isconn = 106,
+  notconn = 107,
+  timedout = 110,
+  connrefused = 111,
+  hostunreach = 113,
+  already = 114,
+  inprogress = 115,
+  canceled = 125,
+  // Kernel-internal, never seen by the application: the call was interrupted by a signal before
+  // anything was consumed. The boundary restarts the call if the handler has SA_RESTART (or no
+  // handler ran) and turns it into intr otherwise.
+  restart = 512,
+};
+
+// Tag type that carries an error into any result<T>.
+struct failure {
+  error code;
+};
+
+template <class T>
+class [[nodiscard]] result {
+public:
+  result(T value) : value_(std::move(value)), error_(error::none) {}
+  result(failure f) : error_(f.code) {}
+  result(error e) : error_(e) {}
+  result(result&& other) noexcept : error_(other.error_) {
+    if (ok())
+      new (&value_) T(std::move(other.value_));
+  }
+  result& operator=(result&&) = delete;
+  ~result() {
+    if (ok())
+      value_.~T();
+  }
+
+  bool ok() const { return error_ == error::none; }
+  explicit operator bool() const { return ok(); }
+  error code() const { return error_; }
+  T& value() { return value_; }
+  const T& value() const { return value_; }
+  T& operator*() { return value_; }
+  T* operator->() { return &value_; }
+  T take() { return std::move(value_); }
+
+private:
+  union {
+    T value_;
+  };
+  error error_;
+};
+
+template <>
+class [[nodiscard]] result<void> {
+public:
+  result() : error_(error::none) {}
+  result(failure f) : error_(f.code) {}
+  result(error e) : error_(e) {}
+  bool ok() const { return error_ == error::none; }
+  explicit operator bool() const { return ok(); }
+  error code() const { return error_; }
+  void take() const {}
+
+private:
+  error error_;
+};
+
+// At the system-call edge: the value, or -errno.
+template <class T>
+inline long to_syscall(const result<T>& r) {
+  if (!r.ok())
+    return -static_cast<long>(r.code());
+  if constexpr (std::is_void_v<T>)
+    return 0;
+  else
+    return static_cast<long>(r.value());
+}
+
+} // namespace oblako
+
+// Evaluates to the value of a result expression, or returns its error from the calling function.
+#define TRY(expression)                                                                            \
+  ({                                                                                               \
+    auto try_result_ = (expression);                                                               \
+    if (!try_result_.ok()) [[unlikely]]                                                            \
+      return ::oblako::failure{try_result_.code()};                                                \
+    try_result_.take();                                                                            \
+  })

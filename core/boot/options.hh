@@ -1,0 +1,27 @@
+// The kernel command line: options, then `--`, then the application's arguments. Parsed once at
+// boot into these values; an unknown option is named in a warning.
+//
+//   ip=ADDR/LEN gw=ADDR dns=ADDR[,ADDR]   static IPv4 (DHCP where there is a NIC and no ip=)
+//   hostname=NAME  clock=UNIX_SECONDS[.fraction]  env.NAME=VALUE  boot.trace
+//   virtio_mmio.device=SIZE@ADDRESS:IRQ   taken from anywhere, also behind `--`
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace oblako::boot {
+
+// The value of `name=` from the command line, or nullptr; "" for a bare word. The text lives for
+// ever, zero-terminated. Marks the option as known. Context: any, after boot has parsed.
+const char* option(const char* name);
+
+struct virtio_mmio_slot {
+  uint64_t address;
+  uint32_t size;
+  uint32_t irq; // GSI
+};
+constexpr size_t max_virtio_mmio_slots = 32;
+// Slots named on the command line, or, on a microvm with ACPI, all 24 standard ones.
+size_t virtio_mmio_slots(const virtio_mmio_slot** slots);
+
+} // namespace oblako::boot

@@ -1,0 +1,39 @@
+// Physical page frames. Free memory starts as a few extents and metadata comes into being when a
+// 2 MB block is first used, so that boot does not grow with RAM.
+#pragma once
+
+#include "core/base/result.hh"
+#include "core/base/types.hh"
+
+namespace oblako::mem {
+
+// All of usable RAM is reachable here: virtual = direct_map_base + physical.
+constexpr uintptr_t direct_map_base = 0xffff800000000000;
+inline void* to_virtual(phys_addr a) { return reinterpret_cast<void*>(direct_map_base + raw(a)); }
+// Only for addresses inside the direct map (frames, kernel heap memory).
+inline phys_addr to_physical(const void* direct) {
+  return phys_addr{reinterpret_cast<uintptr_t>(direct) - direct_map_base};
+}
+
+// Tells the allocator of a range of free RAM. Boot only. Start and length need not be aligned.
+void add_free_extent(phys_addr start, uint64_t length);
+
+enum class zeroed : bool { no, yes };
+
+// 2^order contiguous pages, aligned to their size; order 0 to 9 (4 kB to 2 MB).
+// Errors: nomem. Context: any thread, interrupts may be off; never blocks.
+result<phys_addr> allocate_frames(unsigned order, zeroed zero = zeroed::no);
+void free_frames(phys_addr start, unsigned order);
+
+// A physically contiguous range of `pages` (any number up to 4096 pages = 16 MB; for rings and the
+// like). Errors: nomem.
+result<phys_addr> allocate_contiguous(size_t pages, zeroed zero = zeroed::no);
+void free_contiguous(phys_addr start, size_t pages);
+
+struct frame_statistics {
+  uint64_t total_bytes;
+  uint64_t free_bytes;
+};
+frame_statistics frame_usage();
+
+} // namespace oblako::mem

@@ -1,0 +1,93 @@
+// What the network stack asks of a network device, and what a device hands up. Frames are Ethernet.
+// Buffers are page-frame memory in the direct map; the device driver owns the receive buffers and
+// lends them out as received_frame until release() is called.
+#pragma once
+
+#include "core/base/result.hh"
+#include "core/base/types.hh"
+#include <stdint.h>
+
+namespace oblako::net {
+
+struct mac_address {
+  uint8_t bytes[6];
+};
+
+// One contiguous piece of a frame to send or of a frame received.
+struct segment {
+  const void* data; // direct map
+  uint32_t length;
+};
+
+enum class checksum_state : uint8_t {
+  none,     // to be verified in software
+  verified, // the device says the transport checksum is right
+  partial,  // came from a local peer without one: data is right, the field is not filled in
+};
+
+struct received_frame {
+  void* cookie;      // handed back to release_frame()
+  uint8_t* data;     // first byte of the Ethernet header
+  uint32_t length;   // whole frame if segments == 1
+  uint16_t segments; // > 1: mergeable buffers; further pieces by next_segment
+  checksum_state checksum;
+  segment more[17];  // pieces after the first (a 64 kB frame in 4 kB buffers)
+};
+
+// Transmit offload request, mirrors virtio_net_hdr's meaning (virtio 1.1, 5.1.6.2).
+struct transmit_offload {
+  bool needs_checksum = false;
+  uint16_t checksum_start = 0;  // from the frame's first byte
+  uint16_t checksum_offset = 0; // from checksum_start
+  uint8_t gso_type = 0;         // 0 none, 1 TCPv4, 4 TCPv6 (VIRTIO_NET_HDR_GSO_*)
+  uint16_t gso_size = 0;
+  uint16_t header_length = 0;
+};
+
+// All calls are made under the network stack's lock, by one thread at a time, except where said.
+class device {
+public:
+  virtual mac_address mac() const = 0;
+  virtual uint16_t mtu() const = 0;
+  virtual bool link_up() const = 0;
+  virtual bool offers_transmit_checksum() const = 0;
+  virtual bool offers_receive_checksum() const = 0;
+  virtual uint32_t transmit_gso_types() const = 0; // bit per gso_type the device accepts
+
+  // Takes the next received frame, if any. False: the ring is empty.
+  virtual bool receive(received_frame& out) = 0;
+  // Gives the buffers of a frame back to the device. Context: thread, network lock held.
+  virtual void release_frame(received_frame& f) = 0;
+
+  // Queues one frame. The segments must stay untouched until `done(cookie)` is called (from
+  // reclaim_transmitted()). Errors: again (ring full: retry after reclaim), io (device broken).
+  virtual result<void> transmit(const segment* parts, size_t count, const transmit_offload& offload,
+                                void (*done)(void*), void* cookie) = 0;
+  // Calls done() for what the device has sent. Returns the number of free descriptors.
+  virtual size_t reclaim_transmitted() = 0;
+  // Tells the device about frames queued and buffers returned since the last call, if it wants to
+  // know. Called once per batch.
+  virtual void flush() = 0;
+
+  // Interrupts. `notify` is called in interrupt context when there may be work. Interrupts start
+  // off; enable_interrupts() returns false if work arrived meanwhile (poll again before sleeping).
+  virtual void set_notify(void (*notify)(void*), void* context) = 0;
+  virtual bool enable_interrupts() = 0;
+  virtual void disable_interrupts() = 0;
+
+  virtual const char* name() const = 0;
+  virtual bool broken() const = 0;
+
+  struct statistics {
+    uint64_t received_frames, received_bytes, sent_frames, sent_bytes, dropped, errors;
+  };
+  virtual statistics stats() const = 0;
+
+protected:
+  ~device() = default; // devices live as long as the VM
+};
+
+// Called by a driver when it has brought a device up; at most 8. Boot only.
+result<void> attach(device& d);
+
+} // namespace oblako::net

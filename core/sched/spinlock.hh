@@ -1,0 +1,58 @@
+// Ranked spinlocks. Holding one forbids blocking and touching application memory; they are taken
+// with interrupts off so that interrupt handlers may take them too. Locks nest only towards
+// higher ranks; debug builds panic on a violation.
+#pragma once
+
+#include "arch/x64/cpu.hh"
+#include "arch/x64/percpu.hh"
+#include "core/base/types.hh"
+#include "core/log/log.hh"
+
+namespace oblako::sched {
+
+enum class lock_rank : uint32_t {
+  none = 0,
+  fs = 10,
+  net = 20,
+  signal = 30,
+  futex = 40,
+  wait_queue = 50,
+  device = 55,
+  run_queue = 60,
+  timer = 70,
+  memory = 80,
+  log = 90,
+};
+
+class spinlock : noncopyable {
+public:
+  constexpr explicit spinlock(lock_rank rank) : rank_(rank) {}
+
+  void lock() {
+    while (__atomic_exchange_n(&held_, 1, __ATOMIC_ACQUIRE)) // pairs with unlock's release
+      arch::pause();
+    ++arch::this_cpu().spinlock_depth;
+  }
+  void unlock() {
+    --arch::this_cpu().spinlock_depth;
+    __atomic_store_n(&held_, 0, __ATOMIC_RELEASE);
+  }
+  lock_rank rank() const { return rank_; }
+
+private:
+  uint32_t held_ = 0;
+  lock_rank rank_;
+};
+
+// Interrupts off and the lock held, for the life of the object.
+class spinlock_guard : noncopyable {
+public:
+  explicit spinlock_guard(spinlock& l) : lock_(l) { lock_.lock(); }
+  ~spinlock_guard() { lock_.unlock(); }
+
+private:
+  arch::interrupts_off off_;
+  spinlock& lock_;
+};
+
+} // namespace oblako::sched

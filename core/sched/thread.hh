@@ -1,0 +1,74 @@
+// Threads and the scheduler's public face. One application, so there is one process: what POSIX
+// keeps per process is global, what it keeps per thread is here.
+//
+// The kernel itself is not preempted: a thread runs kernel code until it blocks, returns to the
+// application, or calls yield_if_needed(). The application is preempted at any instruction.
+#pragma once
+
+#include "arch/x64/context.hh"
+#include "core/base/result.hh"
+#include "core/base/types.hh"
+#include "core/sched/wait.hh"
+#include <boost/intrusive/list.hpp>
+#include <boost/intrusive/set.hpp>
+
+namespace oblako::posix {
+struct signal_state; // per-thread signal mask, pending set, alternate stack
+}
+
+namespace oblako::sched {
+
+enum class thread_state : uint8_t { runnable, running, blocked, dead };
+
+class thread : noncopyable,
+               public boost::intrusive::set_base_hook<
+                   boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+public:
+  // --- guarded by the run queue lock of `cpu`
+  arch::context context;
+  thread_state state = thread_state::blocked;
+  uint32_t cpu = 0;
+  uint64_t virtual_runtime = 0; // ns, weighted
+  uint64_t run_started = 0;     // monotonic ns at which it was last switched to
+  uint64_t run_total = 0;       // ns on a CPU
+
+  // --- immutable after creation
+  int32_t tid = 0;
+  uintptr_t kernel_stack_top = 0;
+  const char* name = "";
+  bool is_application = false;
+
+  // --- owned by the thread itself, or atomic
+  uint32_t pending = 0; // arch::pending_work bits to mirror into percpu when it runs
+  bool cancellation_point = false;
+  bool cancel_requested = false;
+  int32_t* clear_child_tid = nullptr; // application address
+  void* robust_list = nullptr;        // application address
+  posix::signal_state* signals = nullptr;
+
+  // All threads, guarded by the thread table's lock.
+  boost::intrusive::list_member_hook<> all_hook;
+};
+
+inline thread& current() { return *arch::current_thread(); }
+
+// A kernel thread, detached, runnable at once. Errors: nomem.
+result<thread*> start_kernel_thread(const char* name, void (*entry)(void*), void* argument);
+[[noreturn]] void exit_current();
+
+// Makes a blocked thread runnable; nothing if it is not blocked. Context: any.
+void wake(thread& t);
+// Gives the CPU to a better thread if one is waiting. For long loops in the kernel. May block the
+// caller for a time slice; no spinlock may be held.
+void yield_if_needed();
+// sched_yield: to the back of the queue.
+void yield();
+
+// The thread with that id, or nullptr. The pointer stays good until the thread table's lock is
+// released; use with thread_table_lock held.
+extern spinlock thread_table_lock;
+thread* find_thread(int32_t tid);
+// Calls f for every thread, under thread_table_lock.
+void for_each_thread(void (*f)(thread&, void*), void* argument);
+
+} // namespace oblako::sched

@@ -1,0 +1,20 @@
+// Clocks. Monotonic time is nanoseconds since the kernel's first instruction, read from the TSC;
+// its frequency may be refined in the first seconds, but it never steps back.
+#pragma once
+
+#include <stdint.h>
+
+namespace oblako::time {
+
+constexpr uint64_t ns_per_ms = 1'000'000;
+constexpr uint64_t ns_per_s = 1'000'000'000;
+constexpr uint64_t no_deadline = ~uint64_t{0};
+
+// Units: nanoseconds. Context: any.
+uint64_t monotonic_ns();
+// Nanoseconds since 1970-01-01 UTC.
+uint64_t wall_ns();
+// Moves the wall clock (clock_settime); the monotonic clock is untouched.
+void set_wall_ns(uint64_t ns);
+
+} // namespace oblako::time
