@@ -53,7 +53,7 @@ with_apt() {
 # The newest version of a source package that is made from exactly this tarball: the Debian
 # revision may have moved on, or the archive may hold a newer upstream beside ours.
 version_with_tarball() {
-  with_apt apt-cache showsrc "$1" 2>/dev/null | awk -v tarball="$2" -v sha="$3" '
+  { with_apt apt-cache showsrc "$1" 2>/dev/null || true; } | awk -v tarball="$2" -v sha="$3" '
     /^Version:/ { version = $2 }
     $1 == sha && $3 == tarball { print version }' | sort -Vr | head -n 1
 }
