@@ -58,29 +58,33 @@ version_with_tarball() {
     $1 == sha && $3 == tarball { print version }' | sort -Vr | head -n 1
 }
 
+read_lists() {
+  say "reading the list of Debian source packages"
+  write_source_list
+  with_apt apt-get -q update >"$apt/log" 2>&1 || true
+}
+
 download() { # package tarball sha256
-  local package=$1 tarball=$2 sha=$3 version="" dir
-  command -v apt-get >/dev/null || die "$tarball is not in the cache and cannot be fetched: no apt-get here"
-  [ ! -d "$apt/parts" ] || version=$(version_with_tarball "$package" "$tarball" "$sha")
-  if [ -z "$version" ]; then
-    say "reading the list of Debian source packages"
-    write_source_list
-    with_apt apt-get -q update >"$apt/update.log" 2>&1 || true
-    version=$(version_with_tarball "$package" "$tarball" "$sha")
-  fi
-  if [ -z "$version" ]; then
-    grep -E '^(E|W|Err)' "$apt/update.log" | head -n 5 >&2 || true
-    die "$tarball is not in the cache and cannot be fetched: no archive offers it (is the network there?)"
-  fi
+  local package=$1 tarball=$2 sha=$3 version dir attempt
+  local missing="$tarball is not in the cache and cannot be fetched"
+  command -v apt-get >/dev/null || die "$missing: there is no apt-get here"
+  [ -d "$apt/parts" ] || read_lists
   dir=$(mktemp -d "$sources/.download.XXXXXX")
-  say "fetching $package=$version"
-  if ! (cd "$dir" && with_apt apt-get -q source --download-only "$package=$version") \
-    >"$apt/source.log" 2>&1; then
-    rm -rf "$dir"
-    grep -E '^(E|W|Err)' "$apt/source.log" | head -n 5 >&2 || true
-    die "$tarball is not in the cache and cannot be fetched"
+  # Lists from an earlier day may name a revision that the archive has dropped since.
+  for attempt in 1 2; do
+    [ "$attempt" = 1 ] || read_lists
+    version=$(version_with_tarball "$package" "$tarball" "$sha")
+    [ -n "$version" ] || continue
+    say "fetching $package=$version"
+    (cd "$dir" && with_apt apt-get -q source --download-only "$package=$version") \
+      >"$apt/log" 2>&1 && break
+  done
+  if [ ! -e "$dir/$tarball" ]; then
+    grep -E '^(E:|Err)' "$apt/log" | tail -n 3 >&2 || true
+    [ -n "$version" ] || missing="$missing: no archive offers it"
+    die "$missing (is the network there?)"
   fi
-  check "$dir/$tarball" "$sha" || { rm -rf "$dir"; die "$tarball: wrong checksum, refused"; }
+  check "$dir/$tarball" "$sha" || die "$tarball: wrong checksum, refused"
   mv "$dir/$tarball" "$sources/$tarball"
   rm -rf "$dir"
 }
