@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Builds the C library: musl's source with our overlay headers and replacement files. The result is
+# kept in the cache, keyed by everything that goes into it.
+# Usage: libc/build_musl.sh MUSL_SOURCE_DIR  -> last line on stdout: the installed folder, holding
+# include/, lib/libc.a, lib/crt1.o, lib/crti.o, lib/crtn.o and lib/syscalls.txt ("number name" lines).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+source_dir=$1
+cache=${OBLAKO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/oblako}
+flags="-O2 -g1 -fPIE -ffunction-sections -fdata-sections -fno-stack-protector -fcf-protection=none"
+
+# An override replaces every musl file of its own name (x.c or x.s), generic and x86_64 alike.
+overrides=$(find "$here/overrides" -name "*.[cs]" -printf "%f\n" | LC_ALL=C sort)
+key=$({ echo "$source_dir" "$flags"; gcc -dumpfullversion; cat "$here/build_musl.sh"
+  for f in "$here"/overlay/* "$here"/overrides/*; do basename "$f"; cat "$f"; done; } | sha256sum | cut -c1-16)
+out=$cache/musl/$key
+if [ -f "$out/complete" ]; then
+  echo "$out"
+  exit 0
+fi
+
+mkdir -p "$cache/musl"
+work=$(mktemp -d "$cache/musl/build.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cp -r "$source_dir" "$work/musl"
+cd "$work/musl"
+mkdir "$work/overlay" "$work/overlay/bits"
+cp "$here"/overlay/*.h "$work/overlay/"
+awk '/^#define __NR_/ { name = substr($2, 6); print "long sys_" name "();\n#define SYS_" name " ((long)sys_" name ")" }' \
+  arch/x86_64/bits/syscall.h.in >"$work/overlay/bits/syscall.h"
+awk '/^#define __NR_/ { print $3, substr($2, 6) }' arch/x86_64/bits/syscall.h.in >"$work/syscalls.txt"
+# See OBLAKO_DIRECT_SOCKETCALL in overlay/syscall_arch.h.
+sed -i 's/__alt_socketcall(SYS_##nm, __SC_##nm, 0, /__syscall6(SYS_##nm, /; s/__alt_socketcall(SYS_##nm, __SC_##nm, 1, /__syscall_cp6(SYS_##nm, /' src/internal/syscall.h
+sed -i '/^static inline long __alt_socketcall/,/^}/d' src/internal/syscall.h
+
+# See overrides/setxid.c.
+sed -i 's/hidden int __setxid(int, /hidden int __setxid(long, /' src/internal/libc.h
+
+for f in $overrides; do
+  base=$(basename "${f%.*}")
+  found=$(find src -name "$base.c" -o -name "$base.s" -path '*x86_64*')
+  generic=$(find src -name "$base.c" ! -path '*x86_64*' | head -n 1)
+  if [ -n "$generic" ]; then target=$(dirname "$generic")
+  else target=$(dirname "$(dirname "$(echo "$found" | head -n 1)")"); fi
+  [ -n "$found$generic" ] || { target=src/misc; }
+  rm -f $found
+  # An x86_64 .c or .s of the same name would win over the generic one in musl's Makefile.
+  rm -f "$target/x86_64/$base.c" "$target/x86_64/$base.s"
+  case $f in
+  *.s) mkdir -p "$target/x86_64" && cp "$here/overrides/$f" "$target/x86_64/" && : >>"$target/$base.c" ;;
+  *.c) cp "$here/overrides/$f" "$target/$base.c" ;;
+  esac
+done
+
+CC="gcc -I$work/overlay -ffile-prefix-map=$work/musl=musl" CFLAGS="$flags" \
+  ./configure --disable-shared --prefix="$work/install" >"$work/configure.log" 2>&1 ||
+  { cat "$work/configure.log" >&2; exit 1; }
+# musl's configure takes position-independent flags as a wish for the shared objects.
+sed -i '/^AOBJS = /d' config.mak
+make -j"$(nproc)" lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o install-headers >"$work/make.log" 2>&1 ||
+  { grep -A5 "error" "$work/make.log" | cut -c1-300 >&2; echo "building musl failed" >&2; exit 1; }
+mkdir -p "$work/install/lib"
+cp lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o "$work/syscalls.txt" "$work/install/lib/"
+touch "$work/install/complete"
+mv -T "$work/install" "$out" 2>/dev/null || [ -f "$out/complete" ]
+echo "$out"
