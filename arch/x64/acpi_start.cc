@@ -1,0 +1,61 @@
+// The machine's ACPI tables, read when somebody first asks (power-off, interrupt routing), so that
+// an image that ends without needing them never does.
+#include "arch/x64/acpi.hh"
+#include "core/mem/kernel_map.hh"
+
+namespace oblako::arch {
+
+namespace {
+
+// Tables lie in reserved memory, which the direct map need not cover; mapped like a device.
+class machine_memory final : public acpi::physical_memory {
+public:
+  const uint8_t* at(uint64_t address, size_t bytes) override {
+    if (address >= uint64_t{1} << 52)
+      return nullptr;
+    auto mapped = mem::map_device(phys_addr{address}, bytes);
+    return mapped.ok() ? const_cast<const uint8_t*>(static_cast<volatile uint8_t*>(*mapped))
+                       : nullptr;
+  }
+};
+
+enum class acpi_status : uint8_t { absent, unread, unknown_place, valid };
+
+constinit acpi_status status = acpi_status::absent;
+constinit uint64_t rsdp_address = 0;
+constinit acpi::information tables{};
+
+} // namespace
+
+void acpi_start(uint64_t rsdp) {
+  rsdp_address = rsdp;
+  status = rsdp ? acpi_status::unread : acpi_status::absent;
+}
+
+void acpi_start_unknown() { status = acpi_status::unknown_place; }
+
+const acpi::information* acpi_information() {
+  if (status == acpi_status::valid)
+    return &tables;
+  if (status == acpi_status::absent)
+    return nullptr;
+  machine_memory memory;
+  if (status == acpi_status::unknown_place)
+    rsdp_address = acpi::scan_for_rsdp(memory);
+  if (!rsdp_address || !acpi::parse(memory, rsdp_address, tables)) {
+    status = acpi_status::absent;
+    return nullptr;
+  }
+  status = acpi_status::valid;
+  return &tables;
+}
+
+acpi::interrupt_override resolve_isa_irq(uint8_t irq) {
+  if (const acpi::information* info = acpi_information())
+    for (size_t i = 0; i < info->override_count; ++i)
+      if (info->overrides[i].isa_irq == irq)
+        return info->overrides[i];
+  return {irq, irq, trigger::edge, polarity::high};
+}
+
+} // namespace oblako::arch
