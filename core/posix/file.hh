@@ -6,12 +6,29 @@
 #include "core/base/result.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/heap.hh"
+#include "core/posix/fd_table.hh"
 #include "core/sched/wait.hh"
 #include <stdint.h>
 
 struct stat;
 
+namespace oblako::fs {
+class node;
+}
+namespace oblako::mem {
+class page_source;
+}
+
 namespace oblako::posix {
+
+class file;
+
+// Linked to a file by whoever must hear that its last descriptor is gone (epoll registrations).
+// `closed` drops every watcher of that file; the list is guarded by its lock.
+struct close_watcher {
+  close_watcher* next = nullptr;
+  void (*closed)(file&) = nullptr;
+};
 
 class file : public mem::counted {
 public:
@@ -29,10 +46,19 @@ public:
   virtual result<uint64_t> seek(int64_t offset, int whence); // spipe by default
   virtual result<void> status(struct stat& out);             // kernel memory
   virtual result<long> control(unsigned long request, void* app_argument); // ioctl; notty
+  // fcntl commands that only some files know (F_SETPIPE_SZ, F_ADD_SEALS). Errors: inval by default.
+  virtual result<long> control_by_fcntl(int command, unsigned long argument);
   virtual result<void> truncate(uint64_t size);              // inval
   virtual result<void> sync();                               // fsync, fdatasync; success: nothing to do
+  // Directory entries in Linux's getdents64 layout; 0 at the end. Errors: notdir by default.
+  virtual result<size_t> read_directory(mem::io_buffers& to);
+  // fallocate(2). Errors: nodev by default.
+  virtual result<void> allocate_range(int mode, uint64_t offset, uint64_t bytes);
+  // Where a private mapping of this file takes its pages from; the caller owns one reference.
+  // Errors: nodev (cannot be mapped), acces (not open for reading).
+  virtual result<mem::page_source*> mapping_source();
   // The directory or file node behind this file, for openat() and friends; nullptr if none.
-  virtual void* node() { return nullptr; }
+  virtual fs::node* node() { return nullptr; }
   // Called once, when the last descriptor is closed (other references, such as a blocked reader's,
   // may still exist).
   virtual void closed() {}
@@ -51,14 +77,33 @@ public:
   uint32_t flags() const { return __atomic_load_n(&flags_, __ATOMIC_RELAXED); }
   void set_flags(uint32_t f) { __atomic_store_n(&flags_, f, __ATOMIC_RELAXED); }
 
+  close_watcher*& watchers() { return watchers_; }
+  // False once the last descriptor is closed. A watcher links itself first and asks then.
+  bool has_descriptors() const { return __atomic_load_n(&descriptors_, __ATOMIC_SEQ_CST) != 0; }
+
 private:
+  friend class fd_table;
   uint32_t flags_;
+  uint32_t descriptors_ = 0; // numbers that refer to this file; guarded by the table's lock
+  close_watcher* watchers_ = nullptr;
   sched::wait_queue readiness_;
 };
 
-// The descriptor table. Grows with memory up to RLIMIT_NOFILE; lowest free number first.
-// Errors: badf; mfile; nomem.
-result<mem::ref<file>> get_file(int fd);
+inline file* fd_table::acquire(int fd) {
+  lock_.lock();
+  file* f = static_cast<unsigned>(fd) < size_ ? slots_[fd] : nullptr;
+  if (f) [[likely]]
+    f->add_reference();
+  lock_.unlock();
+  return f;
+}
+
+// The application's descriptors. Errors: badf; mfile; nomem. Context: thread.
+inline result<mem::ref<file>> get_file(int fd) {
+  if (file* f = descriptors.acquire(fd)) [[likely]]
+    return mem::ref<file>::adopt(f);
+  return missing_file(fd);
+}
 enum class close_on_exec : bool { no, yes };
 result<int> install_file(mem::ref<file> f, close_on_exec c = close_on_exec::no);
 

@@ -12,6 +12,7 @@ namespace oblako::sched {
 
 enum class lock_rank : uint32_t {
   none = 0,
+  descriptors = 5,
   fs = 10,
   net = 20,
   signal = 30,

@@ -1,0 +1,196 @@
+// Console output goes to the log's console in pieces as large as the stack allows; input comes
+// from the serial driver through a ring, line by line as a terminal in canonical mode gives it.
+#include "core/posix/console_file.hh"
+#include "core/log/console.hh"
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <termios.h>
+
+namespace oblako::posix {
+
+namespace {
+
+constexpr uint32_t input_size = 1024; // power of two
+constexpr char end_of_transmission = 4; // ^D
+
+// `lines` counts complete lines (and ^D) in the ring. The ring is apart so that it lies in .bss.
+char input_ring[input_size];
+struct console_input {
+  sched::spinlock lock{sched::lock_rank::device};
+  uint32_t head = 0, tail = 0, lines = 0;
+  bool started = false;
+};
+constinit console_input input;
+
+void start_input() {
+  if (!input.started && oblako_start_console_input) {
+    input.started = true;
+    oblako_start_console_input();
+  }
+}
+
+bool line_ready() { return __atomic_load_n(&input.lines, __ATOMIC_SEQ_CST) != 0; }
+
+// Takes up to `size` bytes, at most one line. Nothing but ^D before the line's end is end of file.
+size_t take_line(char* to, size_t size) {
+  sched::spinlock_guard guard(input.lock);
+  size_t n = 0;
+  while (input.head != input.tail && n < size) {
+    const char c = input_ring[input.head++ % input_size];
+    if (c == end_of_transmission) {
+      --input.lines;
+      break;
+    }
+    to[n++] = c;
+    if (c == '\n') {
+      --input.lines;
+      break;
+    }
+  }
+  return n;
+}
+
+struct window_size {
+  uint16_t rows, columns, x, y;
+};
+
+} // namespace
+
+result<size_t> console_file::read(mem::io_buffers& to) {
+  if ((flags() & O_ACCMODE) == O_WRONLY)
+    return error::badf;
+  if (to.remaining() == 0)
+    return size_t{0};
+  start_input();
+  if (!line_ready()) {
+    if (flags() & O_NONBLOCK)
+      return error::again;
+    TRY(sched::wait_until(readiness(), line_ready));
+  }
+  char line[256];
+  const size_t n = take_line(line, min_of(sizeof line, to.remaining()));
+  return n ? to.put(line, n) : result<size_t>(size_t{0});
+}
+
+result<size_t> console_file::write(mem::io_buffers& from) {
+  size_t written = 0;
+  while (from.remaining()) {
+    char piece[512];
+    auto n = from.get(piece, sizeof piece);
+    if (!n.ok())
+      return written ? result<size_t>(written) : n.code();
+    if (*n == 0)
+      break;
+    log::console_write(piece, *n);
+    written += *n;
+  }
+  return written;
+}
+
+result<void> console_file::status(struct stat& out) {
+  out = {};
+  out.st_mode = S_IFCHR | 0620;
+  out.st_nlink = 1;
+  out.st_rdev = makedev(5, 1);
+  out.st_blksize = 1024;
+  return {};
+}
+
+// What isatty(), stdio and line editors ask. Settings are accepted and ignored: the line editing
+// is done by the terminal on the other end of the serial line.
+result<long> console_file::control(unsigned long request, void* app_argument) {
+  switch (request) {
+  case TIOCGWINSZ:
+    TRY(mem::write_app(static_cast<window_size*>(app_argument), {24, 80, 0, 0}));
+    return 0L;
+  case TCGETS: {
+    // The kernel's termios, a prefix of libc's: flags, line discipline, 19 control characters.
+    struct {
+      uint32_t input, output, control, local;
+      uint8_t line, characters[19];
+    } t{ICRNL, OPOST | ONLCR, CS8 | CREAD | B115200, ISIG | ICANON | ECHO, 0,
+        {3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0}};
+    TRY(mem::copy_to_app(app_argument, &t, sizeof t));
+    return 0L;
+  }
+  case TCSETS:
+  case TCSETSW:
+  case TCSETSF:
+  case TIOCSWINSZ:
+  case TCFLSH:
+  case TCSBRK:
+    return 0L;
+  case TIOCGPGRP:
+    TRY(mem::write_app(static_cast<int*>(app_argument), 1));
+    return 0L;
+  case FIONREAD:
+    TRY(mem::write_app(static_cast<int*>(app_argument), static_cast<int>(input.tail - input.head)));
+    return 0L;
+  }
+  return error::notty;
+}
+
+uint32_t console_file::poll_events() {
+  start_input();
+  return EPOLLOUT | EPOLLWRNORM | (line_ready() ? EPOLLIN | EPOLLRDNORM : 0);
+}
+
+namespace {
+sched::mutex opening_lock;
+bool standard_files_open;
+console_file* the_console; // both written once under opening_lock; release, pairs with acquire
+alignas(console_file) unsigned char console_storage[sizeof(console_file)];
+} // namespace
+
+mem::ref<file> console() {
+  open_standard_files();
+  return mem::ref<file>::share(the_console);
+}
+
+void open_standard_files() {
+  if (__atomic_load_n(&standard_files_open, __ATOMIC_ACQUIRE))
+    return;
+  sched::lock_guard guard(opening_lock);
+  if (standard_files_open)
+    return;
+  auto* f = ::new (static_cast<void*>(console_storage)) console_file(O_RDWR);
+  for (int fd = 0; fd < 3; ++fd) {
+    f->add_reference(); // the first reference stays for ever
+    (void)descriptors.install(f, false).ok();
+  }
+  __atomic_store_n(&the_console, f, __ATOMIC_RELEASE);
+  __atomic_store_n(&standard_files_open, true, __ATOMIC_RELEASE);
+}
+
+result<mem::ref<file>> missing_file(int fd) {
+  if (static_cast<unsigned>(fd) < 3 && !__atomic_load_n(&standard_files_open, __ATOMIC_ACQUIRE)) {
+    open_standard_files();
+    if (file* f = descriptors.acquire(fd))
+      return mem::ref<file>::adopt(f);
+  }
+  return error::badf;
+}
+
+} // namespace oblako::posix
+
+using namespace oblako::posix;
+
+extern "C" void oblako_console_input(const char* bytes, size_t count) {
+  {
+    oblako::sched::spinlock_guard guard(input.lock);
+    for (size_t i = 0; i < count && input.tail - input.head < input_size; ++i) {
+      const char c = bytes[i] == '\r' ? '\n' : bytes[i];
+      // A full ring without a line end would never be read: its last place is kept for one.
+      if (input.tail - input.head == input_size - 1 && c != '\n')
+        continue;
+      input_ring[input.tail++ % input_size] = c;
+      if (c == '\n' || c == end_of_transmission)
+        ++input.lines;
+    }
+  }
+  if (console_file* f = __atomic_load_n(&the_console, __ATOMIC_ACQUIRE))
+    f->readiness().wake_all(EPOLLIN | EPOLLRDNORM);
+}
