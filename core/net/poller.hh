@@ -1,0 +1,104 @@
+// How a thread that waits for the network runs the network itself. There is no network thread on
+// this path: before a caller decides to sleep it lets the stack run (poll), and if it then sleeps,
+// the device's interrupt wakes that thread, which runs the stack again.
+//
+// poll(), wait_begin() and wait_end() are offered by the network and referred to weakly: an image
+// without sockets links and runs none of this.
+#pragma once
+
+#include "arch/x64/percpu.hh"
+#include "core/base/result.hh"
+#include "core/sched/thread.hh"
+#include "core/sched/wait.hh"
+#include "core/time/clock.hh"
+
+namespace oblako::net {
+
+// Runs the devices and the stack once: takes what has been received, lets due protocol timers run,
+// sends what is queued. Returns true if it did any work. If another thread is in the stack, waits
+// for it or returns false, as suits the stack. Context: thread, no lock of the caller's that the
+// stack's callbacks (file::readiness() and so on) could need.
+[[gnu::weak]] bool poll();
+
+// Registers `o` to be notified when there may be work for poll(): a device interrupt, or the next
+// protocol timer is due. Returns false, with nothing registered, if work is there already (poll
+// again instead of sleeping). One interrupt need wake one registered observer only; notify() of
+// these observers returns true. Context: thread.
+[[gnu::weak]] bool wait_begin(sched::observer& o);
+// Takes the registration back. If nobody is registered any more, the network sees to itself (a
+// thread of its own, interrupts) when work arrives. Context: thread.
+[[gnu::weak]] void wait_end(sched::observer& o);
+
+inline bool present() { return poll != nullptr; }
+
+// One sleeping thread's registration with the network.
+class poller_wait : sched::observer {
+public:
+  explicit poller_wait(sched::thread_waiter& w) : observer(notify), waiter_(w) {}
+  // False: there is work; poll() and test the condition again before begin() is called again.
+  bool begin() { return !present() || wait_begin(*this); }
+  void end() {
+    if (present())
+      wait_end(*this);
+  }
+
+private:
+  static bool notify(sched::observer& o, uint32_t events) {
+    return sched::thread_waiter::wake(static_cast<poller_wait&>(o).waiter_, events);
+  }
+  sched::thread_waiter& waiter_;
+};
+
+// True if a signal waits for the running thread: a loop that polls a busy network has to look.
+inline bool signal_pending() {
+  return __atomic_load_n(&arch::this_cpu().pending, __ATOMIC_RELAXED) & arch::pending_signal;
+}
+
+// Sleeps until `waiter` is notified, there was work for the network (which has then been run), or
+// the deadline passed. The caller has registered `waiter` where it matters and tests its condition
+// before each call. Errors: as thread_waiter::sleep().
+inline result<void> sleep_or_poll(sched::thread_waiter& waiter, uint64_t deadline_ns,
+                                  bool interruptible_wait) {
+  poller_wait network(waiter);
+  if (!network.begin()) {
+    if (interruptible_wait && signal_pending())
+      return error::restart;
+    poll();
+    sched::yield_if_needed();
+    return {};
+  }
+  auto slept = waiter.sleep(deadline_ns, interruptible_wait);
+  network.end();
+  if (slept.ok() && present())
+    poll();
+  return slept;
+}
+
+// sched::wait_until() for conditions that the network makes true: runs the stack before sleeping
+// and whenever the device has something. Errors: as sched::wait_until().
+template <class Predicate>
+result<void> wait_until(sched::wait_queue& queue, Predicate predicate,
+                        uint64_t deadline_ns = time::no_deadline,
+                        sched::interruptible i = sched::interruptible::yes) {
+  if (predicate())
+    return {};
+  if (present() && poll() && predicate())
+    return {};
+  sched::thread_waiter waiter;
+  queue.add(waiter);
+  for (;;) {
+    if (predicate()) {
+      queue.remove(waiter);
+      return {};
+    }
+    auto slept = sleep_or_poll(waiter, deadline_ns, i == sched::interruptible::yes);
+    if (!slept.ok()) {
+      queue.remove(waiter);
+      if (slept.code() == error::timedout && predicate())
+        return {};
+      return slept.code();
+    }
+  }
+}
+
+} // namespace oblako::net
