@@ -69,7 +69,8 @@ inline result<void> sleep_or_poll(sched::thread_waiter& waiter, uint64_t deadlin
   }
   auto slept = waiter.sleep(deadline_ns, interruptible_wait);
   network.end();
-  if (slept.ok() && present())
+  // Also after a timeout: the interrupt's one wake-up may have been this thread's.
+  if (present())
     poll();
   return slept;
 }
