@@ -1,25 +1,51 @@
-// Model-specific registers and CPUID, for arch/x64 itself.
+// Model-specific and control registers, CPUID. Only for arch/x64.
 #pragma once
 
 #include <stdint.h>
 
 namespace oblako::arch {
 
-inline uint64_t read_msr(uint32_t number) {
+enum msr : uint32_t {
+  msr_apic_base = 0x1b,
+  msr_tsc_deadline = 0x6e0,
+  msr_fs_base = 0xc0000100,
+  msr_gs_base = 0xc0000101,
+  msr_kvm_wall_clock = 0x4b564d00,
+  msr_kvm_system_time = 0x4b564d01,
+};
+
+inline uint64_t read_msr(uint32_t index) {
   uint32_t lo, hi;
-  asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(number));
+  asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(index));
   return uint64_t{hi} << 32 | lo;
 }
-
-inline void write_msr(uint32_t number, uint64_t value) {
-  asm volatile("wrmsr" ::"c"(number), "a"(uint32_t(value)), "d"(uint32_t(value >> 32))
+inline void write_msr(uint32_t index, uint64_t value) {
+  asm volatile("wrmsr" ::"c"(index), "a"(static_cast<uint32_t>(value)),
+               "d"(static_cast<uint32_t>(value >> 32))
                : "memory");
 }
+
+inline uint64_t read_cr2() {
+  uint64_t v;
+  asm volatile("mov %%cr2, %0" : "=r"(v));
+  return v;
+}
+inline uint64_t read_cr3() {
+  uint64_t v;
+  asm volatile("mov %%cr3, %0" : "=r"(v));
+  return v;
+}
+inline void write_cr3(uint64_t v) { asm volatile("mov %0, %%cr3" ::"r"(v) : "memory"); }
+inline uint64_t read_cr4() {
+  uint64_t v;
+  asm volatile("mov %%cr4, %0" : "=r"(v));
+  return v;
+}
+inline void write_cr4(uint64_t v) { asm volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
 
 struct cpuid_result {
   uint32_t eax, ebx, ecx, edx;
 };
-
 inline cpuid_result cpuid(uint32_t leaf, uint32_t subleaf = 0) {
   cpuid_result r;
   asm volatile("cpuid"

@@ -1,0 +1,65 @@
+// CPUID at boot: what is used where it is there, and one clear line where something essential is
+// missing.
+#include "arch/x64/cpu_features.hh"
+#include "arch/x64/cpu.hh"
+#include "arch/x64/msr.hh"
+#include "core/log/log.hh"
+
+namespace oblako::arch {
+
+cpu_features features;
+
+namespace {
+constexpr uint64_t cr4_fsgsbase = 1u << 16;
+constexpr uint64_t cr4_osxsave = 1u << 18;
+constexpr uint64_t xcr0_x87 = 1, xcr0_sse = 2, xcr0_avx = 4, xcr0_avx512 = 0xe0;
+
+void write_xcr0(uint64_t v) {
+  asm volatile("xsetbv" ::"c"(0), "a"(static_cast<uint32_t>(v)), "d"(static_cast<uint32_t>(v >> 32)));
+}
+
+void enable_xsave() {
+  write_cr4(read_cr4() | cr4_osxsave);
+  const uint64_t supported = cpuid(0xd).eax;
+  uint64_t wanted = xcr0_x87 | xcr0_sse;
+  if (supported & xcr0_avx)
+    wanted |= xcr0_avx;
+  if ((supported & xcr0_avx512) == xcr0_avx512)
+    wanted |= xcr0_avx512;
+  write_xcr0(wanted);
+  features.xcr0 = wanted;
+  features.vector_state_bytes = cpuid(0xd).ebx; // for the XCR0 just written
+}
+} // namespace
+
+void detect_cpu_features() {
+  const auto basic = cpuid(1);
+  features.x2apic = basic.ecx & (1u << 21);
+  features.tsc_deadline = basic.ecx & (1u << 24);
+  features.rdrand = basic.ecx & (1u << 30);
+  features.hypervisor = basic.ecx & (1u << 31);
+  features.xsave = basic.ecx & (1u << 26);
+  features.vector_state_bytes = 512;
+  features.gb_pages = cpuid(0x80000001).edx & (1u << 26);
+  if (cpuid(0).eax >= 7 && (cpuid(7).ebx & 1)) {
+    features.fsgsbase = true;
+    write_cr4(read_cr4() | cr4_fsgsbase);
+  }
+  if (features.xsave)
+    enable_xsave();
+}
+
+bool hardware_random(uint64_t& value) {
+  if (!features.rdrand)
+    return false;
+  // Intel's guidance: ten tries cover every transient underflow.
+  for (int i = 0; i < 10; i++) {
+    bool ok;
+    asm volatile("rdrand %0; setc %1" : "=r"(value), "=qm"(ok)::"cc");
+    if (ok)
+      return true;
+  }
+  return false;
+}
+
+} // namespace oblako::arch

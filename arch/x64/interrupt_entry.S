@@ -1,0 +1,48 @@
+// Interrupt entry stubs, vectors 32 to 255; linked only if interrupts are used. A handler runs on the
+// interrupt IST stack. If application code was interrupted and something is pending for its thread
+// (reschedule, signal), the frame moves to the thread's kernel stack before that is dealt with:
+// whatever sleeps must not do so on an IST stack.
+
+#include "arch/x64/trap_layout.h"
+
+  .section .text.interrupt_entry, "ax"
+
+  .globl interrupt_stubs
+  .p2align 4
+interrupt_stubs:
+  .set vector_number, 32
+  .rept 224
+  .p2align 4
+  push $0
+  push $vector_number
+  jmp interrupt_entry
+  .set vector_number, vector_number + 1
+  .endr
+
+  .p2align 4
+interrupt_entry:
+  push_registers
+  cld
+  mov 15 * 8(%rsp), %edi
+  call oblako_dispatch_interrupt
+  cmpl $0, %gs:24
+  jne 2f
+1:
+  pop_registers
+  add $16, %rsp
+  iretq
+2:
+  cmpq $0, frame_rip(%rsp)
+  jl 1b                        // kernel code: its boundary will look
+  mov %gs:8, %rdi
+  sub $frame_bytes, %rdi
+  and $-16, %rdi
+  mov %rsp, %rsi
+  mov %rdi, %rdx
+  mov $frame_bytes / 8, %ecx
+  rep movsq
+  mov %rdx, %rsp
+  mov %rdx, %rdi
+  mov $1, %esi
+  call oblako_return_to_application
+  jmp 1b

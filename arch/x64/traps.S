@@ -1,0 +1,67 @@
+// Exception entry stubs. Every exception runs on an IST stack first, because application code uses
+// the red zone below its stack pointer; an IST stack starts at its top again on the next entry, so
+// everything but NMI, double fault and machine check moves to the thread's kernel stack at once.
+
+#include "arch/x64/trap_layout.h"
+
+  .section .text.entry, "ax"
+
+// Pushes what the CPU does not for this vector, then the vector.
+  .macro exception_stub vector, has_error
+  .p2align 4
+  .if \has_error == 0
+  push $0
+  .endif
+  push $\vector
+  .if (\vector == 2) || (\vector == 8) || (\vector == 18)
+  jmp fatal_entry
+  .else
+  jmp exception_entry
+  .endif
+  .endm
+
+  .globl exception_stubs
+  .p2align 4
+exception_stubs:
+  .set vector_number, 0
+  .rept 32
+    .if (vector_number == 8) || ((vector_number >= 10) && (vector_number <= 14)) || (vector_number == 17) || (vector_number == 21) || (vector_number == 29) || (vector_number == 30)
+      exception_stub %vector_number, 1
+    .else
+      exception_stub %vector_number, 0
+    .endif
+    .set vector_number, vector_number + 1
+  .endr
+
+exception_entry:
+  push_registers
+  cld
+  // Where the frame goes: below the interrupted stack pointer if that is this thread's kernel
+  // stack, else to the top of the kernel stack.
+  mov %gs:8, %rdi
+  mov frame_rsp(%rsp), %rax
+  mov %rdi, %rcx
+  sub %rax, %rcx
+  cmp $kernel_stack_bytes, %rcx
+  cmovb %rax, %rdi
+  sub $frame_bytes, %rdi
+  and $-16, %rdi
+  mov %rsp, %rsi
+  mov %rdi, %rdx
+  mov $frame_bytes / 8, %ecx
+  rep movsq
+  mov %rdx, %rsp
+  mov %rdx, %rdi
+  call oblako_exception
+  .globl trap_return
+trap_return:
+  pop_registers
+  add $16, %rsp
+  iretq
+
+fatal_entry:
+  push_registers
+  cld
+  mov %rsp, %rdi
+  call oblako_fatal_exception
+  ud2

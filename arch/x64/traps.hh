@@ -1,0 +1,27 @@
+// Descriptor tables and the way exceptions reach the portable kernel.
+#pragma once
+
+#include "arch/x64/context.hh"
+#include <stdint.h>
+
+namespace oblako::arch {
+
+// GDT, TSS with IST stacks, IDT with the 32 exceptions. Boot only.
+void initialise_traps();
+// Points vectors 32 to 255 at the interrupt entry stubs. Done when interrupts are first needed, so
+// that an image without interrupts has neither the stubs nor the work.
+void install_interrupt_gates();
+
+} // namespace oblako::arch
+
+// Called on the interrupt IST stack with interrupts off; sends the EOI (arch/x64/interrupts.cc).
+extern "C" void oblako_dispatch_interrupt(uint8_t vector);
+// On the thread's kernel stack: does what percpu::pending asks for (reschedule, signals) before the
+// interrupted application code goes on. May change the frame.
+extern "C" void oblako_return_to_application(oblako::arch::trap_frame* frame, bool full_state);
+// An exception that is the application's error: raises the signal (core/posix).
+extern "C" void oblako_fault_signal(oblako::arch::trap_frame* frame, int signal, int code,
+                                    uintptr_t address);
+// Ends the VM with a report: nothing in the application handles this signal.
+extern "C" [[noreturn]] void oblako_fatal_signal(oblako::arch::trap_frame* frame, int signal, int code,
+                                                 uintptr_t address);
