@@ -19,11 +19,15 @@ enum page_flags : uint64_t {
   page_no_execute = 1ull << 63,
 };
 
-// Context: the caller holds core/mem's lock. Table pages come from allocate_frames.
+// An entry without page_present keeps its frame: that is how a page under PROT_NONE is held.
+//
+// Context: the caller holds core/mem's lock for the half of the address space. Table pages come
+// from allocate_frames.
 // map_page: one 4 kB page; replaces nothing (the slot must be empty). map_large: one 2 MB page.
 result<void> map_page(uintptr_t va, phys_addr pa, uint64_t flags);
 result<void> map_large_page(uintptr_t va, phys_addr pa, uint64_t flags);
 
+// What is mapped at an address: the start of the page (of the 2 MB page if `large`).
 struct mapping {
   phys_addr frame;
   uint64_t flags; // 0: not mapped
@@ -35,9 +39,20 @@ mapping lookup(uintptr_t va);
 // mapped. Splits a large page that is only partly covered (errors: nomem, nothing changed then).
 // Table pages that become empty are freed.
 result<void> unmap_range(uintptr_t start, uintptr_t end, void (*release)(phys_addr, unsigned order));
-// Rewrites permission bits of what is mapped in the range; splits large pages at its ends.
+// Sets page_present, page_writable and page_no_execute of what is mapped in the range as in `flags`;
+// splits large pages at its ends (errors: nomem, nothing changed then).
 result<void> protect_range(uintptr_t start, uintptr_t end, uint64_t flags);
-// Moves present entries from one range to an equally long empty one (mremap).
+// Moves entries from one range to an equally long empty one (mremap). Large pages stay large if
+// the ranges have the same offset within 2 MB. Errors: nomem, nothing changed then.
 result<void> move_range(uintptr_t from, uintptr_t to, size_t bytes);
+
+// Makes [start, start + bytes) of physical memory reachable in the direct map, by 1 GB pages where
+// the CPU has them, by 2 MB pages otherwise; parts that are mapped already cost a table walk.
+// Errors: nomem.
+result<void> ensure_direct_map(phys_addr start, uint64_t bytes);
+// The same for one piece of memory within a 2 MB block that is about to be handed to the frame
+// allocator. Tables that are missing are taken from the front of the piece itself; returns how many
+// pages that took (0 to 2), or nomem if the piece is too small for them.
+result<unsigned> map_new_memory(phys_addr start, uint64_t bytes);
 
 } // namespace oblako::arch

@@ -10,19 +10,17 @@ namespace oblako {
 template <class T>
 class late {
 public:
-  constexpr late() : none_{} {}
+  constexpr late() = default;
   template <class... Args>
   T& construct(Args&&... args) {
-    return *::new (static_cast<void*>(&value_)) T(std::forward<Args>(args)...);
+    return *::new (static_cast<void*>(storage_)) T(std::forward<Args>(args)...);
   }
-  T& operator*() { return value_; }
-  T* operator->() { return &value_; }
+  T& operator*() { return *std::launder(reinterpret_cast<T*>(storage_)); }
+  T* operator->() { return &**this; }
 
 private:
-  union {
-    char none_;
-    T value_;
-  };
+  // Bytes rather than a union: the destructor stays trivial, so nothing is registered for exit.
+  alignas(T) unsigned char storage_[sizeof(T)] = {};
 };
 
 } // namespace oblako

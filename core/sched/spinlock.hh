@@ -22,6 +22,7 @@ enum class lock_rank : uint32_t {
   run_queue = 60,
   timer = 70,
   memory = 80,
+  frames = 85,
   log = 90,
 };
 
@@ -53,6 +54,17 @@ public:
 
 private:
   arch::interrupts_off off_;
+  spinlock& lock_;
+};
+
+// The lock alone, for locks that no interrupt handler takes: the kernel is not preempted, so an
+// interrupt while it is held only delays.
+class thread_spinlock_guard : noncopyable {
+public:
+  explicit thread_spinlock_guard(spinlock& l) : lock_(l) { lock_.lock(); }
+  ~thread_spinlock_guard() { lock_.unlock(); }
+
+private:
   spinlock& lock_;
 };
 
