@@ -70,6 +70,11 @@ public:
 
 private:
   io_buffers() = default;
+  size_t piece();
+  void consume(size_t bytes);
+  template <class Access>
+  result<size_t> transfer(size_t bytes, Access access);
+
   iovec* vector_ = nullptr; // nullptr: only the single buffer below
   size_t count_ = 0;        // entries of vector_ not begun yet
   uint8_t* base_ = nullptr;

@@ -77,8 +77,7 @@ block* find_block(phys_addr address) {
   if (!l)
     return nullptr;
   block& b = l->blocks[n % leaf_blocks];
-  // A block nobody has made yet is all zero; only block 0 has the base 0, and nobody frees page 0.
-  return raw(b.base) || b.free_count ? &b : nullptr;
+  return b.made ? &b : nullptr;
 }
 
 block* make_block(phys_addr address, void* (*more)(void*), void* context) {
@@ -93,6 +92,7 @@ block* make_block(phys_addr address, void* (*more)(void*), void* context) {
     return nullptr;
   block& b = l->blocks[n % leaf_blocks];
   b.base = phys_addr{n << block_shift};
+  b.made = true;
   return &b;
 }
 

@@ -37,6 +37,7 @@ struct block
   uint16_t free_count = 0;
   uint8_t words_with_free = 0; // bit per element of `free` that is not zero
   block_list list = block_list::none;
+  bool made = false;
   uint64_t free[pages_per_block / 64] = {}; // 1: the page is free
   tag_group* tags[pages_per_block / tag_group::pages] = {};
 };
@@ -51,7 +52,7 @@ page_tag& page_tag_of(phys_addr page);
 
 // The record of the block that holds the address; it must exist.
 block& block_of(phys_addr address);
-block* find_block(phys_addr address);
+block* find_block(phys_addr address); // nullptr if there is none
 // Makes the record. `more` gives a zeroed page of memory for records, or nullptr.
 block* make_block(phys_addr address, void* (*more)(void*), void* context);
 // Memory for metadata: zeroed, never freed, at most a page.

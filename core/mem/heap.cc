@@ -21,7 +21,7 @@ constexpr uint16_t no_object = 0xffff;
 constexpr size_t unit = 16;
 constexpr size_t largest_slab_object = 2048;
 
-constexpr uint16_t class_sizes[] = {16,  32,  48,  64,  80,  96,  112, 128, 160,  192, 224,
+constexpr uint16_t class_sizes[] = {16,  32,  48,  64,  80,  96,  112, 128, 160,  192,  224,
                                     256, 320, 384, 448, 512, 576, 672, 816, 1024, 1360, 2048};
 constexpr unsigned class_count = sizeof class_sizes / sizeof class_sizes[0];
 
@@ -44,9 +44,15 @@ sched::spinlock lock{sched::lock_rank::memory};
 uint32_t with_room[class_count]; // page number of the first slab with room
 size_t pages_in_use;
 
-constexpr uint32_t number_of(phys_addr page) { return static_cast<uint32_t>(raw(page) >> page_shift); }
-constexpr phys_addr page_of(uint32_t number) { return phys_addr{uint64_t{number} << page_shift}; }
-page_tag& tag_of(uint32_t number) { return page_tag_of(page_of(number)); }
+constexpr uint32_t number_of(phys_addr page) {
+  return static_cast<uint32_t>(raw(page) >> page_shift);
+}
+constexpr phys_addr page_of(uint32_t number) {
+  return phys_addr{uint64_t{number} << page_shift};
+}
+page_tag& tag_of(uint32_t number) {
+  return page_tag_of(page_of(number));
+}
 
 void link(uint32_t number, page_tag& tag) {
   uint32_t& head = with_room[tag.size_class];
@@ -179,7 +185,9 @@ void release(void* memory) {
   give_back(to_physical(memory), tag, tag.next);
 }
 
-void release_sized(void* memory, size_t) { release(memory); }
+void release_sized(void* memory, size_t) {
+  release(memory);
+}
 
 size_t heap_bytes_in_use() {
   sched::thread_spinlock_guard guard(lock);

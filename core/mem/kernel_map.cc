@@ -64,8 +64,8 @@ uintptr_t take_slots(uint64_t count) {
   }
 }
 
-constexpr uint64_t stack_flags = arch::page_present | arch::page_writable | arch::page_global |
-                                 arch::page_no_execute;
+constexpr uint64_t stack_flags =
+    arch::page_present | arch::page_writable | arch::page_global | arch::page_no_execute;
 constexpr uint64_t device_flags = stack_flags | arch::page_uncached;
 
 void unmap_stack(uintptr_t start, size_t pages) {
