@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""Boots build/NAME/NAME.elf in QEMU and stays until it ends: what `make run APP=NAME` calls.
+
+The guest's console comes out here, backtraces with names. One line says when the application
+really answers. ^C goes to the guest as SIGINT; a second one ends the machine at once. The exit
+status is the application's.
+"""
+
+import argparse
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from vmkit import vm
+from vmkit.symbols import Symbols
+
+STOP_PATIENCE = 5  # seconds from ^C until we say that it takes long
+
+
+def say(text):
+    print(f"run: {text}", file=sys.stderr, flush=True)
+
+
+def fail(text):
+    say(text)
+    sys.exit(2)
+
+
+def parse_arguments():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("app")
+    p.add_argument("--build", default=str(vm.BUILD), help="build folder")
+    p.add_argument("--args", default="", help="for the application, after its recipe's own")
+    p.add_argument("--options", default="", help="for the kernel: ip=172.44.0.2/24 gw=… boot.trace")
+    p.add_argument("--mem", default="", help="MB")
+    p.add_argument("--cpus", default="")
+    p.add_argument("--port", default="", help="on this host (default: the application's)")
+    p.add_argument("--accel", default="", help="kvm or tcg")
+    p.add_argument("--machine", default="", help="microvm, microvm-acpi, q35, pc")
+    p.add_argument("--net", default="", help="user, none or tap:INTERFACE")
+    p.add_argument("--gdb", action="store_true", help="stop before the first instruction, in gdb")
+    return p.parse_args()
+
+
+def whole_number(name, text, default):
+    try:
+        value = int(text or default)
+    except ValueError:
+        value = 0
+    if value < 1:
+        fail(f"{name}={text}: not a number")
+    return value
+
+
+def check_port_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError as error:
+            fail(f"port {port} cannot be used ({error.strerror}): choose another with PORT=")
+
+
+class Network:
+    """Where the guest's port is for us, and what QEMU is told about it."""
+
+    def __init__(self, app, arguments, options):
+        self.address = None
+        self.mac = "52:54:00:12:34:56"
+        kind, _, interface = (arguments.net or "user").partition(":")
+        if kind == "none":
+            self.netdev = None
+        elif kind == "tap" and interface:
+            if not os.path.exists(f"/sys/class/net/{interface}"):
+                fail(f"NET=tap:{interface}: there is no such interface here")
+            self.netdev = vm.tap_network(interface)
+            self.mac = vm.mac_for(interface)
+            static = re.search(r"(?:^|\s)ip=([\d.]+)", options)
+            if static and app.port:
+                self.address = (static[1], app.port)
+        elif kind == "user":
+            port = None
+            if app.port:
+                port = whole_number("PORT", arguments.port, app.port)
+                check_port_free(port)
+                self.address = ("127.0.0.1", port)
+            self.netdev = vm.user_network(port, app.port)
+        else:
+            fail(f"NET={arguments.net}: use user, none or tap:INTERFACE")
+
+
+# One question per kind of application, and what begins a real answer to it.
+PROBES = {
+    "redis": (b"PING\r\n", (b"+PONG", b"-NOAUTH")),
+    "http": (b"GET / HTTP/1.0\r\n\r\n", (b"HTTP/",)),
+    "greeting": (b"", (b"",)),
+}
+
+
+def answers(address, probe, patience):
+    """One attempt: does the application behind `address` answer?"""
+    question, beginnings = PROBES.get(probe, PROBES["greeting"])
+    try:
+        with socket.create_connection(address, timeout=patience) as s:
+            s.settimeout(patience)
+            s.sendall(question)
+            answer = s.recv(512)
+            return bool(answer) and answer.startswith(beginnings)
+    except OSError:
+        return False
+
+
+def announce_when_ready(name, address, probe, started, ended):
+    patience = 0.05  # an attempt that began before the guest listened may never be answered
+    while not ended.is_set():
+        if answers(address, probe, patience):
+            ms = (time.monotonic() - started) * 1000
+            say(f"{name} answers on {address[0]}:{address[1]} after {ms:.0f} ms")
+            return
+        patience = min(patience * 1.5, 2)
+        time.sleep(0.002)
+
+
+class Console:
+    """Copies the guest's console to ours as it comes, and names what is in backtraces."""
+
+    def __init__(self, symbols):
+        self.symbols = symbols
+        self.line = b""
+
+    def feed(self, data):
+        out = b""
+        for piece in data.splitlines(keepends=True):
+            text = piece.rstrip(b"\r\n")
+            self.line += text
+            out += text
+            if len(text) != len(piece):
+                out += self.symbols.annotate(self.line) + piece[len(text):]
+                self.line = b""
+        sys.stdout.buffer.write(out)
+        sys.stdout.buffer.flush()
+
+
+class Stopper:
+    """First ^C (or SIGTERM): SIGINT for the guest, through its console. Second: the end."""
+
+    def __init__(self, qemu):
+        self.qemu = qemu
+        self.asked_at = None
+        self.reminded = False
+        for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(s, self.asked)
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background we just get no input
+
+    def asked(self, *_):
+        if self.asked_at is not None:
+            self.qemu.kill()
+            return
+        self.asked_at = time.monotonic()
+        try:
+            self.qemu.stdin.write(b"\x03")
+        except OSError:
+            self.qemu.kill()
+
+    def remind(self):
+        if self.asked_at and not self.reminded and time.monotonic() > self.asked_at + STOP_PATIENCE:
+            self.reminded = True
+            say("still running; ^C again ends it at once")
+
+
+def serve(qemu, console):
+    """Moves bytes both ways until QEMU closes the console."""
+    stopper = Stopper(qemu)
+    inputs = [qemu.stdout.fileno(), sys.stdin.fileno()]
+    while True:
+        readable, _, _ = select.select(inputs, [], [], 0.5)
+        stopper.remind()
+        if inputs[0] in readable:
+            data = os.read(inputs[0], 65536)
+            if not data:
+                return
+            console.feed(data)
+        if len(inputs) > 1 and inputs[1] in readable:
+            try:
+                data = os.read(inputs[1], 4096)
+                if data:
+                    qemu.stdin.write(data)
+                else:
+                    inputs.pop()
+            except OSError:
+                inputs.pop()
+
+
+def run(app, command, network):
+    symbols = Symbols(app.symbols)
+    started = time.monotonic()
+    qemu = vm.start(command, stdout=subprocess.PIPE)
+    ended = threading.Event()
+    if network.address and app.probe:
+        threading.Thread(target=announce_when_ready, daemon=True,
+                         args=(app.name, network.address, app.probe, started, ended)).start()
+    try:
+        serve(qemu, Console(symbols))
+        code = qemu.wait()
+    finally:
+        ended.set()
+        if qemu.poll() is None:
+            qemu.kill()
+        symbols.close()
+    status = vm.exit_status(code)
+    if status:
+        say(f"{app.name} ended with status {status}")
+    return status
+
+
+def debug(app, command):
+    """QEMU waits before its first instruction; gdb gets our terminal."""
+    folder = tempfile.mkdtemp(prefix="oblako-gdb-")
+    path = os.path.join(folder, "socket")
+    qemu = vm.start(command + ["-S", "-gdb", f"unix:{path},server=on,wait=off"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C belongs to gdb
+    try:
+        while not os.path.exists(path) and qemu.poll() is None:
+            time.sleep(0.01)
+        # A hardware breakpoint, since at a stop before boot nothing is loaded or mapped yet.
+        return subprocess.run(
+            ["gdb", "-q", str(app.symbols), "-ex", "set confirm off",
+             "-ex", "set architecture i386:x86-64", "-ex", f"target remote {path}",
+             "-ex", "hbreak main"],
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)).returncode
+    finally:
+        qemu.kill()
+        qemu.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main():
+    arguments = parse_arguments()
+    if not shutil.which("qemu-system-x86_64"):
+        fail("qemu-system-x86_64 is not installed: scripts/setup.sh")
+    try:
+        app = vm.App(arguments.app, arguments.build)
+    except FileNotFoundError as error:
+        fail(str(error))
+    machine = arguments.machine or "microvm"
+    if machine not in vm.MACHINES:
+        fail(f"MACHINE={machine}: use one of {', '.join(vm.MACHINES)}")
+    memory = whole_number("MEM", arguments.mem, app.memory)
+    cpus = whole_number("CPUS", arguments.cpus, 1)
+    network = Network(app, arguments, arguments.options)
+    accel, why = vm.accelerator(arguments.accel)
+    if why:
+        say(f"without KVM ({why}), so emulated and several times slower")
+    line = vm.command_line(arguments.options.split(),
+                           " ".join(a for a in (app.arguments, arguments.args) if a))
+    command = vm.qemu_command(app.image, machine=machine, accel=accel, memory=memory, cpus=cpus,
+                              netdev=network.netdev, mac=network.mac, append=line)
+    sys.exit(debug(app, command) if arguments.gdb else run(app, command, network))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Virtual machines: how QEMU is called for each kind of machine, and what its exit status means."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILD = ROOT / "build"
+
+# name: (QEMU machine, are virtio devices on the virtio-mmio bus)
+MACHINES = {
+    "microvm": ("microvm,acpi=off", True),
+    "microvm-acpi": ("microvm,acpi=on", True),
+    "q35": ("q35", False),
+    "pc": ("pc", False),
+}
+
+PR_SET_PDEATHSIG = 1
+
+
+class App:
+    """An application as the build left it: build/NAME/{NAME.elf,NAME.elf.debug,app.json}."""
+
+    def __init__(self, name, build=BUILD):
+        self.name = name
+        folder = Path(build) / name
+        self.image = folder / f"{name}.elf"
+        debug = folder / f"{name}.elf.debug"
+        self.symbols = debug if debug.exists() else self.image
+        if not self.image.exists():
+            raise FileNotFoundError(f"{self.image} is not there: make image APP={name}")
+        recipe = folder / "app.json"
+        about = json.loads(recipe.read_text()) if recipe.exists() else {}
+        self.port = about.get("port") or None  # in the guest
+        self.probe = about.get("probe") or ("tcp" if self.port else None)
+        self.arguments = about.get("args") or ""
+        self.memory = about.get("memory") or 128  # MB
+
+
+def accelerator(wanted=None):
+    """(name, why not KVM or None). KVM only where the processor has it and we may use it."""
+    if wanted:
+        return wanted, None
+    flags = Path("/proc/cpuinfo").read_text().split()
+    if "vmx" not in flags and "svm" not in flags:
+        return "tcg", "this processor offers no virtualisation"
+    if not os.path.exists("/dev/kvm"):
+        return "tcg", "there is no /dev/kvm"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg", "no rights on /dev/kvm"
+    return "kvm", None
+
+
+def mac_for(name):
+    """A locally administered address that differs between machines on one network."""
+    h = zlib.crc32(name.encode())
+    return "52:54:%02x:%02x:%02x:%02x" % (h >> 24 & 255, h >> 16 & 255, h >> 8 & 255, h & 255)
+
+
+def user_network(host_port=None, guest_port=None):
+    """QEMU arguments for a network without rights: DHCP and DNS inside, one port forwarded."""
+    forward = f",hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}" if host_port else ""
+    return f"user,id=net0{forward}"
+
+
+def tap_network(interface):
+    return f"tap,id=net0,ifname={interface},script=no,downscript=no"
+
+
+def qemu_command(image, *, machine="microvm", accel="tcg", memory=128, cpus=1, cpu=None,
+                 netdev=None, mac="52:54:00:12:34:56", append="", rng=False, extra=()):
+    """The command line. The serial console is on stdin and stdout."""
+    kind, mmio = MACHINES[machine]
+    bus = "device" if mmio else "pci"
+    command = ["qemu-system-x86_64", "-machine", kind, "-accel", accel,
+               "-cpu", cpu or ("host" if accel == "kvm" else "max"),
+               "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-no-user-config",
+               "-display", "none", "-no-reboot",
+               "-device", "isa-debug-exit,iobase=0x501",
+               "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+               "-kernel", str(image), "-append", append]
+    if mmio:
+        command += ["-global", "virtio-mmio.force-legacy=false"]
+    if netdev:
+        command += ["-netdev", netdev, "-device", f"virtio-net-{bus},netdev=net0,mac={mac}"]
+    if rng:
+        command += ["-device", f"virtio-rng-{bus}"]
+    return command + list(extra)
+
+
+def command_line(options, arguments):
+    """The kernel's command line: our options, `--`, the application's arguments."""
+    clock = [] if any(o.startswith("clock=") for o in options) else ["clock=%.6f" % time.time()]
+    line = " ".join(clock + list(options))
+    return f"{line} -- {arguments}" if arguments else line
+
+
+def _before_exec():
+    # QEMU must not outlive us, however we end.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start(command, **kwargs):
+    """QEMU in a session of its own, so that ^C on our terminal is ours to pass on."""
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True,
+                            preexec_fn=_before_exec, bufsize=0, **kwargs)
+
+
+def exit_status(code):
+    """The application's exit status from QEMU's: power-off is 0; a value v written to
+    isa-debug-exit makes QEMU end with 2v+1 (8 bits). 1 is also QEMU's own failure to start, and no
+    image writes a 0, so that stays 1."""
+    if code < 0:
+        return 128 - code
+    if code > 1 and code % 2 == 1:
+        return (code - 1) // 2
+    return code
