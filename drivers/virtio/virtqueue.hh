@@ -1,0 +1,154 @@
+// A split virtqueue: descriptors are handed to the device as chains, and come back through the
+// used ring. Knows rings, not transports: it is given memory and a doorbell.
+//
+// Everything the device writes is checked once, here. What cannot be true (an index that jumps, an
+// id that was not handed out, more bytes than the buffers hold) marks the queue broken: from then
+// on it returns error::io and touches nothing.
+//
+// Not locked: one thread at a time, except disable_interrupts(), which an interrupt handler may
+// call as well.
+// Spec: virtio 1.1, 2.6.
+#pragma once
+
+#include "core/base/result.hh"
+#include "core/base/types.hh"
+#include "drivers/virtio/spec.hh"
+#include <utility>
+
+namespace oblako::virtio {
+
+class virtqueue;
+
+// Where a driver tells the device about new buffers: the queue's index is stored there.
+struct doorbell {
+  volatile void* address = nullptr;
+  uint16_t value = 0;
+  bool wide = false; // 32-bit register (MMIO transport), else 16-bit (PCI)
+
+  void ring() const {
+    if (wide)
+      *static_cast<volatile uint32_t*>(address) = value;
+    else
+      *static_cast<volatile uint16_t*>(address) = value;
+  }
+};
+
+// Descriptors taken from a queue and not yet given to the device. Ends in virtqueue::submit(), or
+// returns them when it goes out of scope. Readable buffers come before writable ones (2.6.4.2).
+class chain : noncopyable {
+public:
+  chain(chain&& o) noexcept
+      : queue_(std::exchange(o.queue_, nullptr)), table_(o.table_), head_(o.head_), next_(o.next_),
+        filled_(o.filled_), reserved_(o.reserved_), writable_(o.writable_) {}
+  chain& operator=(chain&&) = delete;
+  ~chain();
+
+  // At most as many as were asked for in begin().
+  void add_readable(device_addr address, uint32_t length) { add(address, length, 0); }
+  void add_writable(device_addr address, uint32_t length) {
+    writable_ += length;
+    add(address, length, spec::descriptor_write);
+  }
+
+private:
+  friend class virtqueue;
+  chain(virtqueue& q, spec::descriptor* table, uint16_t head, uint16_t reserved)
+      : queue_(&q), table_(table), head_(head), next_(table ? 0 : head), reserved_(reserved) {}
+  void add(device_addr address, uint32_t length, uint16_t flags);
+
+  virtqueue* queue_;
+  spec::descriptor* table_; // indirect; nullptr: descriptors of the ring itself
+  uint16_t head_;
+  uint16_t next_; // where the next buffer goes
+  uint16_t filled_ = 0;
+  uint16_t reserved_;
+  uint32_t writable_ = 0;
+};
+
+// What a driver keeps about a chain in flight; the device never sees it.
+struct chain_record {
+  void* cookie;
+  spec::descriptor* indirect;
+  uint32_t writable_bytes;
+  uint16_t next;  // next descriptor of the chain or of the free list
+  uint16_t count; // descriptors of the ring it takes; 0: not the head of a chain in flight
+};
+
+struct ring_memory {
+  spec::descriptor* descriptors;
+  spec::available_ring* available;
+  spec::used_ring* used;
+  chain_record* records; // `size` of them
+};
+
+struct queue_features {
+  bool event_index = false;
+  bool indirect = false;
+};
+
+struct completion {
+  void* cookie;
+  uint32_t written; // bytes; never more than the chain's writable ones
+};
+
+class virtqueue : noncopyable {
+public:
+  // The ring memory is zeroed by the constructor. `size`: power of two, at most 32768.
+  virtqueue(const ring_memory& memory, uint16_t size, queue_features features);
+  void set_doorbell(const doorbell& d) { doorbell_ = d; }
+
+  uint16_t size() const { return size_; }
+  uint16_t free_descriptors() const { return free_count_; }
+  uint16_t in_flight() const { return in_flight_; } // chains
+  bool broken() const { return broken_; }
+  // For errors found above the ring (a length that makes no sense, device needs reset).
+  void mark_broken() { broken_ = true; }
+
+  // Reserves descriptors for `buffers` buffers. Many buffers go into an indirect table, which takes
+  // one. Errors: again (not enough free), io (broken), inval (0, or more than the queue's size).
+  result<chain> begin(uint16_t buffers);
+  // Hands the chain to the device. `cookie` (not nullptr) comes back with its completion.
+  void submit(chain&& c, void* cookie);
+
+  // The next chain the device is done with. False: none, or the queue is broken.
+  bool take_completed(completion& out);
+  // Takes back chains the device never finished, after a reset. False: no more.
+  bool take_abandoned(completion& out);
+  bool has_completed() const;
+
+  // Tells the device about what was submitted since the last call, if it wants to know.
+  void notify();
+  // Tells it in any case.
+  void notify_always();
+  // Buffers the device has not used yet, as it sees them itself.
+  uint16_t available_to_device() const;
+
+  // Interrupts are on to begin with. enable returns false if something completed meanwhile.
+  bool enable_interrupts();
+  void disable_interrupts();
+
+private:
+  friend class chain;
+  volatile uint16_t& used_event() const { return memory_.available->ring[size_]; }
+  const volatile uint16_t& avail_event() const {
+    const char* end = reinterpret_cast<const char*>(memory_.used) + 4 + 8 * size_t{size_};
+    return *reinterpret_cast<const volatile uint16_t*>(end);
+  }
+  void release_descriptors(uint16_t head, uint16_t count);
+  void complete(uint16_t head, uint32_t written, completion& out);
+
+  ring_memory memory_;
+  doorbell doorbell_;
+  const uint16_t size_;
+  const queue_features features_;
+  bool broken_ = false;
+  uint16_t free_head_ = 0;
+  uint16_t free_count_;
+  uint16_t in_flight_ = 0;
+  uint16_t available_index_ = 0; // next to fill; what was published last
+  uint16_t notified_index_ = 0;  // available_index_ at the last notify
+  uint16_t used_index_ = 0;      // next to take
+  uint16_t used_seen_ = 0;       // the device's index when last looked at, checked
+};
+
+} // namespace oblako::virtio
