@@ -113,7 +113,6 @@ void begin_report() {
     power_off(panic_status);
   state.crashed = true;
   this_cpu().spinlock_depth = 0;
-  log::flush_application_output();
 }
 
 const char* signal_name(int signal) {

@@ -1,0 +1,34 @@
+// Time sources of the processor: the TSC's frequency, from whoever knows it, and KVM's wall clock.
+#pragma once
+
+#include "core/base/result.hh"
+#include <stdint.h>
+
+namespace oblako::arch {
+
+enum class tsc_source : uint8_t {
+  cpuid,     // leaf 0x15, 0x16 or the hypervisor's 0x40000010: exact
+  kvmclock,  // pvclock's multiplier: exact
+  reference, // being measured against the PIT
+};
+
+struct tsc_frequency {
+  uint64_t hz;
+  tsc_source source;
+};
+// What is known at boot without waiting. For `reference` the value is a first guess.
+tsc_frequency tsc_frequency_at_boot();
+
+// A counter of known frequency that the TSC can be measured against. It wraps at mask + 1.
+struct reference_clock {
+  uint64_t hz;
+  uint64_t mask;
+  uint64_t (*read)();
+};
+// Sets it going. Device accesses: three, and three for each read.
+const reference_clock* start_tsc_reference();
+
+// Nanoseconds since 1970 from KVM's clock or the RTC. Errors: nodev if neither answers.
+result<uint64_t> wall_clock_at_boot();
+
+} // namespace oblako::arch

@@ -1,0 +1,159 @@
+// The clocks over the TSC. Where nobody tells the TSC's frequency it is measured against a reference
+// counter while the machine runs: first after a millisecond, then at growing distances, each
+// measurement over the whole time since the first. No loop waits for it.
+//
+// Invariants: monotonic_ns() never steps back (a new frequency starts from the time shown at that
+// moment); `line` is only replaced with interrupts off; readers on the same CPU therefore see it
+// whole. With a second CPU it becomes a sequence-counted pair.
+#include "core/time/clock.hh"
+#include "arch/x64/cpu.hh"
+#include "arch/x64/tsc.hh"
+#include "core/boot/options.hh"
+#include "core/log/log.hh"
+#include "core/time/clock_start.hh"
+
+namespace oblako::time {
+namespace {
+
+// ns = base_ns + (tsc - base_tsc) * multiplier / 2^32
+struct tsc_line {
+  uint64_t base_tsc = 0;
+  uint64_t base_ns = 0;
+  uint64_t multiplier = 0; // 0: not started
+};
+constinit tsc_line line;
+
+struct tsc_measurement {
+  const arch::reference_clock* reference = nullptr;
+  uint64_t first_tsc = 0;
+  uint64_t last_reading = 0; // of the counter, masked
+  uint64_t last_tsc = 0;
+  uint64_t counted = 0;  // reference ticks since first_tsc
+  uint64_t next_tsc = 0; // when to look again
+};
+constinit tsc_measurement measurement;
+
+constinit uint64_t entry_tsc = 0;
+constinit bool wall_known = false;
+constinit uint64_t wall_offset = 0; // wall = monotonic + wall_offset
+
+// 10 seconds of a 5 GHz TSC: then the measurement is good to a millionth.
+constexpr uint64_t measuring_ticks = 50'000'000'000;
+// A reading that took longer than this was interrupted by the host and says little.
+constexpr uint64_t trusted_read_ticks = 200'000;
+
+uint64_t multiplier_for(uint64_t hz) {
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(ns_per_s) << 32) / hz);
+}
+
+uint64_t at(const tsc_line& l, uint64_t tsc) {
+  return l.base_ns +
+         static_cast<uint64_t>(static_cast<unsigned __int128>(tsc - l.base_tsc) * l.multiplier >> 32);
+}
+
+void start_measuring() {
+  measurement.reference = arch::start_tsc_reference();
+  measurement.last_reading = measurement.reference->read();
+  measurement.first_tsc = measurement.last_tsc = arch::read_tsc();
+  measurement.next_tsc = measurement.first_tsc + 2'500'000; // about a millisecond
+}
+
+[[gnu::noinline]] void start() {
+  const arch::interrupts_off off;
+  if (line.multiplier)
+    return;
+  const auto frequency = arch::tsc_frequency_at_boot();
+  line = {entry_tsc, 0, multiplier_for(frequency.hz)};
+  if (frequency.source == arch::tsc_source::reference)
+    start_measuring();
+}
+
+[[gnu::noinline]] void refine() {
+  const arch::interrupts_off off;
+  auto& m = measurement;
+  const auto& r = *m.reference;
+  const uint64_t before = arch::read_tsc();
+  const uint64_t reading = r.read();
+  const uint64_t now = arch::read_tsc();
+  if (now - before > trusted_read_ticks) {
+    m.next_tsc = now + trusted_read_ticks;
+    return;
+  }
+  // Whole turns of the counter since the last look, from what the present estimate expects.
+  const uint64_t turn = r.mask + 1;
+  const uint64_t part = (reading - m.last_reading) & r.mask;
+  const auto expected = static_cast<uint64_t>(
+      static_cast<unsigned __int128>(at(line, now) - at(line, m.last_tsc)) * r.hz / ns_per_s);
+  const uint64_t turns = expected > part ? (expected - part + turn / 2) / turn : 0;
+  m.counted += turns * turn + part;
+  m.last_reading = reading;
+  m.last_tsc = now;
+
+  const uint64_t ticks = now - m.first_tsc;
+  const auto hz = static_cast<uint64_t>(static_cast<unsigned __int128>(ticks) * r.hz / m.counted);
+  line = {now, at(line, now), multiplier_for(hz)};
+  // Twice the distance each time; the error is a microsecond over the whole distance.
+  m.next_tsc = ticks > measuring_ticks ? ~uint64_t{0} : now + ticks;
+}
+
+// clock=SECONDS[.FRACTION], as `make run` passes it: the host's time when it started the VM.
+bool parse_clock(const char* text, uint64_t& ns) {
+  uint64_t seconds = 0;
+  const char* p = text;
+  for (; *p >= '0' && *p <= '9'; ++p)
+    seconds = seconds * 10 + static_cast<uint64_t>(*p - '0');
+  if (p == text)
+    return false;
+  uint64_t fraction = 0, scale = ns_per_s;
+  if (*p == '.')
+    for (++p; *p >= '0' && *p <= '9' && scale > 1; ++p) {
+      scale /= 10;
+      fraction += static_cast<uint64_t>(*p - '0') * scale;
+    }
+  ns = seconds * ns_per_s + fraction;
+  return *p == 0 || (*p >= '0' && *p <= '9');
+}
+
+[[gnu::noinline]] void start_wall() {
+  wall_known = true;
+  uint64_t ns = 0;
+  if (const char* given = boot::option("clock")) {
+    if (parse_clock(given, ns)) {
+      wall_offset = ns; // the host's time at our first instruction
+      return;
+    }
+    log::warning("clock=%s is not a number of seconds since 1970; using the machine's clock", given);
+  }
+  auto machine = arch::wall_clock_at_boot();
+  if (machine.ok())
+    wall_offset = *machine - monotonic_ns();
+  else
+    log::warning("no clock source for the time of day: it starts in 1970; pass clock=");
+}
+} // namespace
+
+void note_entry(uint64_t tsc) { entry_tsc = tsc; }
+
+uint64_t monotonic_ns() {
+  if (!line.multiplier) [[unlikely]]
+    start();
+  const uint64_t tsc = arch::read_tsc();
+  if (measurement.reference && tsc >= measurement.next_tsc) [[unlikely]] {
+    refine();
+    return at(line, arch::read_tsc());
+  }
+  return at(line, tsc);
+}
+
+uint64_t wall_ns() {
+  if (!wall_known) [[unlikely]]
+    start_wall();
+  return monotonic_ns() + wall_offset;
+}
+
+void set_wall_ns(uint64_t ns) {
+  wall_known = true;
+  wall_offset = ns - monotonic_ns();
+}
+
+} // namespace oblako::time
