@@ -1,0 +1,1 @@
+oblako_app(NAME hello SOURCES hello.c MEMORY 16)

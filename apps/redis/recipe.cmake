@@ -1,0 +1,9 @@
+# redis 7.0.15 as Debian packages it, with the C library's allocator (ours).
+oblako_app(NAME redis
+  FETCH redis
+  BUILD make -C src redis-server MALLOC=libc USE_SYSTEMD=no BUILD_TLS=no uname_S=Linux V=1
+    OPTIMIZATION=-O2
+  PRODUCT src/redis-server
+  ARGS "redis-server /etc/redis.conf"
+  ROOT root
+  PORT 6379 PROBE redis MEMORY 64)

@@ -1,0 +1,106 @@
+# Applications. A recipe (apps/NAME/recipe.cmake) is one call:
+#
+#   oblako_app(NAME hello SOURCES hello.c)
+#   oblako_app(NAME redis FETCH redis BUILD make -C src redis-server ... PRODUCT src/redis-server
+#              ARGS "redis-server /etc/redis.conf" ROOT root PORT 6379 PROBE redis MEMORY 64)
+#
+# SOURCES: C files compiled against musl. FETCH/BUILD/PRODUCT: a source of scripts/sources.txt, built
+# in a copy of its own with CC=oblako-cc (a compiler that links to one relocatable object).
+# ARGS: argv, with shell-like quotes; default NAME. ROOT: folder of files for the image's /.
+# PORT, PROBE (redis, http, tcp), MEMORY (MB): what `make run` needs to know.
+set(app_flags -O2 -g -fPIE -ffunction-sections -fdata-sections -fcf-protection=none
+  -fno-stack-protector -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${MUSL_DIR}=musl)
+set(app_includes -nostdinc -isystem ${MUSL_DIR}/include -isystem ${gcc_include})
+
+# oblako-cc: compiles against musl; what would be a program is one relocatable object instead, which the
+# image link completes.
+set(OBLAKO_CC "${CMAKE_BINARY_DIR}/bin/oblako-cc")
+string(JOIN " " cc_flags ${app_flags} ${app_includes})
+configure_file("${CMAKE_SOURCE_DIR}/cmake/oblako-cc.in" "${OBLAKO_CC}" @ONLY
+  FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+
+# Replacements for parts of the C library that a measurement asked for.
+file(GLOB libc_replacements CONFIGURE_DEPENDS
+  "${CMAKE_SOURCE_DIR}/libc/malloc/*.c" "${CMAKE_SOURCE_DIR}/libc/malloc/*.cc"
+  "${CMAKE_SOURCE_DIR}/libc/string/*.c" "${CMAKE_SOURCE_DIR}/libc/string/*.S")
+add_library(libc_replacement STATIC ${libc_replacements} "${CMAKE_SOURCE_DIR}/cmake/empty.c")
+target_include_directories(libc_replacement PRIVATE "${CMAKE_SOURCE_DIR}")
+target_compile_options(libc_replacement PRIVATE ${app_flags} -Wall -Wextra -Werror
+  $<$<COMPILE_LANGUAGE:C>:${app_includes}>
+  $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics -nostdinc
+    "-D__GLIBC_PREREQ(a,b)=0" -isystem /usr/include/c++/${gcc_version}
+    -isystem /usr/include/x86_64-linux-gnu/c++/${gcc_version}
+    -isystem ${gcc_include} -isystem ${MUSL_DIR}/include -idirafter /usr/include>)
+
+function(oblako_app)
+  cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY"
+    "SOURCES;BUILD" ${ARGN})
+  if(NOT app_NAME)
+    message(FATAL_ERROR "oblako_app: NAME is missing in ${OBLAKO_RECIPE_DIR}/recipe.cmake")
+  endif()
+  set(work "${CMAKE_BINARY_DIR}/apps/${app_NAME}")
+  set(out "${OBLAKO_IMAGES}/${app_NAME}")
+  file(MAKE_DIRECTORY "${work}" "${out}")
+  if(NOT app_ARGS)
+    set(app_ARGS "${app_NAME}")
+  endif()
+
+  set(objects "")
+  if(app_SOURCES)
+    list(TRANSFORM app_SOURCES PREPEND "${OBLAKO_RECIPE_DIR}/" REGEX "^[^/]")
+    add_library(app_${app_NAME} OBJECT ${app_SOURCES})
+    target_compile_options(app_${app_NAME} PRIVATE ${app_flags} ${app_includes} -Wall)
+    set(objects "$<TARGET_OBJECTS:app_${app_NAME}>")
+  elseif(app_FETCH)
+    oblako_fetch(${app_FETCH} source)
+    set(objects "${work}/${app_NAME}.o")
+    add_custom_command(OUTPUT "${objects}"
+      COMMAND "${CMAKE_SOURCE_DIR}/scripts/build_app.sh" "${source}" "${work}/source"
+        "${app_PRODUCT}" "${objects}" "${OBLAKO_CC}" ${app_BUILD}
+      DEPENDS "${OBLAKO_CC}" "${CMAKE_SOURCE_DIR}/scripts/build_app.sh"
+        "${OBLAKO_RECIPE_DIR}/recipe.cmake"
+      COMMENT "Building ${app_NAME}" VERBATIM)
+  else()
+    message(FATAL_ERROR "oblako_app(${app_NAME}): give SOURCES, or FETCH, BUILD and PRODUCT")
+  endif()
+
+  # The recipe's argv lies in the image as text; the kernel splits it in place.
+  string(REPLACE "\\" "\\\\" quoted "${app_ARGS}")
+  string(REPLACE "\"" "\\\"" quoted "${quoted}")
+  file(CONFIGURE OUTPUT "${work}/arguments.S" @ONLY CONTENT
+"  .section .data.oblako_application_arguments, \"aw\", @progbits
+  .globl oblako_application_arguments
+oblako_application_arguments:
+  .asciz \"${quoted}\"
+  .section .note.GNU-stack, \"\", @progbits
+")
+  set(root_files "")
+  set(root_blob "")
+  if(app_ROOT)
+    set(root_dir "${OBLAKO_RECIPE_DIR}/${app_ROOT}")
+    file(GLOB_RECURSE root_files CONFIGURE_DEPENDS "${root_dir}/*")
+    set(root_blob "${work}/root.blob")
+    add_custom_command(OUTPUT "${root_blob}"
+      COMMAND "${CMAKE_SOURCE_DIR}/scripts/pack_root.py" "${root_dir}" "${root_blob}"
+      DEPENDS ${root_files} "${CMAKE_SOURCE_DIR}/scripts/pack_root.py"
+      COMMENT "Packing ${app_NAME}'s files" VERBATIM)
+  endif()
+
+  file(CONFIGURE OUTPUT "${out}/app.json" @ONLY CONTENT
+"{\"name\": \"@app_NAME@\", \"port\": \"@app_PORT@\", \"probe\": \"@app_PROBE@\", \"memory\": \"@app_MEMORY@\"}
+")
+  add_custom_command(OUTPUT "${out}/${app_NAME}.elf" "${out}/${app_NAME}.elf.debug"
+    COMMAND "${CMAKE_SOURCE_DIR}/scripts/link_image.py" --output "${out}/${app_NAME}.elf"
+      --script "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" --arguments "${work}/arguments.S"
+      --root "${root_blob}" --musl "${MUSL_DIR}/lib" --replacement "$<TARGET_FILE:libc_replacement>"
+      --kernel "${KERNEL_ARCHIVE}" --stubs "${STUB_ARCHIVE}" --table "${CALL_TABLE}"
+      "${objects}"
+    COMMAND_EXPAND_LISTS
+    DEPENDS ${objects} ${root_blob} "${work}/arguments.S" libc_replacement
+      "${KERNEL_ARCHIVE}" "${STUB_ARCHIVE}" "${CALL_TABLE}"
+      "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" "${CMAKE_SOURCE_DIR}/scripts/link_image.py"
+    COMMENT "Linking ${app_NAME}.elf" VERBATIM)
+  # The kernel's objects are named through the archive only: order-only on the target that makes it.
+  add_custom_target(image-${app_NAME} DEPENDS "${out}/${app_NAME}.elf")
+  add_dependencies(image-${app_NAME} kernel)
+endfunction()

@@ -1,0 +1,2 @@
+/* An archive needs at least one member. */
+typedef int oblako_empty;

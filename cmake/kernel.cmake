@@ -1,0 +1,67 @@
+# The kernel: every source under arch/, core/ and drivers/ plus lwIP and zlib's inflate, in one archive
+# from which an image takes what it reaches; and a stub for every system call of Linux.
+execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -print-file-name=include
+  OUTPUT_VARIABLE gcc_include OUTPUT_STRIP_TRAILING_WHITESPACE)
+execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -dumpversion
+  OUTPUT_VARIABLE gcc_version OUTPUT_STRIP_TRAILING_WHITESPACE)
+
+set(kernel_flags
+  -ffreestanding -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fno-pie -O2 -g
+  -ffunction-sections -fdata-sections -fno-stack-protector -fcf-protection=none
+  -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-omit-frame-pointer
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${LWIP_DIR}=lwip
+  -ffile-prefix-map=${ZLIB_DIR}=zlib -ffile-prefix-map=${MUSL_DIR}=musl
+  -nostdinc)
+set(kernel_cxx_flags ${kernel_flags}
+  -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Werror
+  # libstdc++'s freestanding headers over musl's: the version test belongs to glibc.
+  "-D__GLIBC_PREREQ(a,b)=0"
+  -isystem /usr/include/c++/${gcc_version} -isystem /usr/include/x86_64-linux-gnu/c++/${gcc_version})
+if(OBLAKO_CHECKS)
+  list(APPEND kernel_cxx_flags -DOBLAKO_CHECKS)
+endif()
+set(kernel_includes -isystem ${gcc_include} -isystem ${MUSL_DIR}/include)
+
+file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS
+  "${CMAKE_SOURCE_DIR}/arch/x64/*.cc" "${CMAKE_SOURCE_DIR}/arch/x64/*.S"
+  "${CMAKE_SOURCE_DIR}/core/*.cc" "${CMAKE_SOURCE_DIR}/core/*.S" "${CMAKE_SOURCE_DIR}/drivers/*.cc")
+add_library(kernel_cxx OBJECT ${kernel_sources})
+target_include_directories(kernel_cxx PRIVATE "${CMAKE_SOURCE_DIR}")
+target_compile_options(kernel_cxx PRIVATE
+  $<$<COMPILE_LANGUAGE:CXX>:${kernel_cxx_flags} ${kernel_includes} -idirafter /usr/include>
+  $<$<COMPILE_LANGUAGE:ASM>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -g>)
+if(EXISTS "${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
+  include("${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
+  target_include_directories(kernel_cxx PRIVATE ${LWIP_INCLUDES})
+endif()
+
+# inflate only: the packed root files are compressed on the host.
+set(ZLIB_SOURCES ${ZLIB_DIR}/inflate.c ${ZLIB_DIR}/inftrees.c ${ZLIB_DIR}/inffast.c
+  ${ZLIB_DIR}/zutil.c ${ZLIB_DIR}/adler32.c ${ZLIB_DIR}/crc32.c)
+target_include_directories(kernel_cxx PRIVATE ${ZLIB_DIR})
+add_library(kernel_c OBJECT ${LWIP_SOURCES} ${ZLIB_SOURCES})
+target_include_directories(kernel_c PRIVATE "${CMAKE_SOURCE_DIR}" ${LWIP_INCLUDES} ${ZLIB_DIR})
+target_compile_options(kernel_c PRIVATE ${kernel_flags} ${kernel_includes} -std=gnu11 -w)
+
+# The kernel has its own memcpy and friends. They get names of their own here, so that neither side of
+# the line ever links to the other's.
+set(KERNEL_ARCHIVE "${CMAKE_BINARY_DIR}/libkernel.a")
+add_custom_command(OUTPUT "${KERNEL_ARCHIVE}"
+  COMMAND "${CMAKE_SOURCE_DIR}/scripts/make_kernel_archive.sh" "${KERNEL_ARCHIVE}"
+    "${CMAKE_SOURCE_DIR}/arch/x64/kernel_symbols.txt"
+    "$<TARGET_OBJECTS:kernel_cxx>" "$<TARGET_OBJECTS:kernel_c>"
+  COMMAND_EXPAND_LISTS
+  DEPENDS $<TARGET_OBJECTS:kernel_cxx> $<TARGET_OBJECTS:kernel_c>
+    "${CMAKE_SOURCE_DIR}/scripts/make_kernel_archive.sh"
+    "${CMAKE_SOURCE_DIR}/arch/x64/kernel_symbols.txt"
+  COMMENT "Kernel archive" VERBATIM)
+
+# One object a stub, so that the linker takes exactly those that are reached; and the number table.
+set(STUB_ARCHIVE "${CMAKE_BINARY_DIR}/libstubs.a")
+set(CALL_TABLE "${CMAKE_BINARY_DIR}/syscall_table.o")
+add_custom_command(OUTPUT "${STUB_ARCHIVE}" "${CALL_TABLE}"
+  COMMAND "${CMAKE_SOURCE_DIR}/scripts/make_syscall_stubs.py" "${MUSL_DIR}/lib/syscalls.txt"
+    "${STUB_ARCHIVE}" "${CALL_TABLE}"
+  DEPENDS "${CMAKE_SOURCE_DIR}/scripts/make_syscall_stubs.py" "${MUSL_DIR}/lib/syscalls.txt"
+  COMMENT "System-call stubs" VERBATIM)
+add_custom_target(kernel DEPENDS "${KERNEL_ARCHIVE}" "${STUB_ARCHIVE}" "${CALL_TABLE}")

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Links one application, the C library and what it reaches of the kernel into a bootable image.
+
+Two steps where needed: constant numbers passed to syscall() are found in the linked code, and the
+calls behind them are linked in a second pass. Prints the image's size and the reached system calls.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def run(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stdout)
+        sys.exit(f"{command[0]} failed")
+    return done.stdout
+
+
+def blob_object(blob, work):
+    source = os.path.join(work, "root.S")
+    with open(source, "w", encoding="ascii") as f:
+        f.write('  .section .oblako_root, "a", @progbits\n  .p2align 12\n'
+                "  .globl oblako_root_start, oblako_root_end\noblako_root_start:\n"
+                f'  .incbin "{os.path.basename(blob)}"\noblako_root_end:\n'
+                '  .section .note.GNU-stack, "", @progbits\n')
+    target = os.path.join(work, "root.o")
+    run(["as", "--64", "-I", os.path.dirname(blob), "-o", target, source])
+    return target
+
+
+def link(options, extra_objects, forced, target):
+    musl = options.musl
+    command = ["ld", "-nostdlib", "-static", "-z", "max-page-size=4096", "-z", "noexecstack",
+               "--gc-sections", "--build-id=none", "--hash-style=gnu", "--eh-frame-hdr",
+               "--no-warn-rwx-segments", "-T", options.script, "-Map", options.output + ".map",
+               "-o", target]
+    for name in forced:
+        command += ["-u", name]
+    command += [f"{musl}/crt1.o", f"{musl}/crti.o", *options.objects, *extra_objects, options.table,
+                "--start-group", options.replacement, f"{musl}/libc.a", options.kernel, options.stubs,
+                "--end-group", options.libgcc, f"{musl}/crtn.o"]
+    output = run(command)
+    sys.stderr.write("".join(line + "\n" for line in output.splitlines() if "warning" in line))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("output", "script", "arguments", "root", "musl", "replacement", "kernel", "stubs", "table"):
+        parser.add_argument("--" + name, required=True)
+    parser.add_argument("objects", nargs="+")
+    options = parser.parse_args()
+    options.libgcc = run(["gcc", "-print-libgcc-file-name"]).strip()
+    started = time.monotonic()
+
+    work = os.path.dirname(options.arguments)
+    arguments = os.path.join(work, "arguments.o")
+    run(["as", "--64", "-o", arguments, options.arguments])
+    extra = [arguments]
+    if options.root:
+        extra.append(blob_object(options.root, work))
+
+    debug = options.output + ".debug"
+    report = os.path.join(HERE, "report_syscalls.py")
+    link(options, extra, [], debug)
+    forced = run([report, "--needed", debug]).split()
+    if forced:
+        link(options, extra, forced, debug)
+    run(["objcopy", "--strip-all", "--remove-section=.comment", debug, options.output])
+
+    name = os.path.basename(options.output).removesuffix(".elf")
+    size = os.path.getsize(options.output)
+    print(f"{options.output}: {size:,} bytes, linked in {time.monotonic() - started:.1f} s")
+    print(run([report, "--name", name, debug]), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Packs kernel objects into one archive and gives the names in the symbol list (old new, one pair a
+# line) their kernel-only form. An undefined symbol that is neither the kernel's, a linker symbol,
+# nor an agreed entry point is an error: the kernel must not lean on the application's libraries.
+# Usage: make_kernel_archive.sh ARCHIVE SYMBOL_LIST OBJECT...
+set -euo pipefail
+archive=$1
+symbols=$2
+shift 2
+rm -f "$archive" "$archive.tmp"
+ar qcD "$archive.tmp" "$@"
+objcopy --redefine-syms="$symbols" "$archive.tmp" "$archive"
+rm -f "$archive.tmp"
+ranlib -D "$archive"
+bad=$({ nm --defined-only "$archive" | awk 'NF == 3 {print "D", $3}'
+  nm --undefined-only "$archive" | awk 'NF == 2 {print $1, $2}'; } |
+  awk '$1 == "D" {d[$2] = 1; next} $1 == "U" {u[$2] = 1}
+    END {for (s in u) if (!(s in d)) print s}' |
+  grep -Ev '^(_start|main|oblako_application_arguments|image_end|KERNEL_BASE|__ex_table_(start|end)|__u?(div|mod)ti3|_GLOBAL_OFFSET_TABLE_|(kernel|app)_(text|rodata|data|bss|load|tls|eh)_?[a-z_]*)$' || true)
+if [ -n "$bad" ]; then
+  echo "the kernel refers to symbols it does not have:" >&2
+  echo "$bad" >&2
+  rm -f "$archive"
+  exit 1
+fi
