@@ -34,6 +34,17 @@ inline bool from_kernel(const trap_frame& f) { return static_cast<int64_t>(f.rip
 void switch_context(context& from, context& to);
 // Prepares a context that starts at entry(argument) on the given kernel stack with interrupts on.
 void prepare_context(context& c, uintptr_t kernel_stack_top, void (*entry)(void*), void* argument);
+// A new context starts here, on its own stack, before its entry function and with interrupts off:
+// completes the switch (core/sched/sched.cc).
+extern "C" void oblako_finish_switch();
+
+constexpr uint64_t rflags_fixed = 1u << 1; // always set
+constexpr uint64_t rflags_interrupts = 1u << 9;
+// Fills in the kernel's own selectors: everything runs in ring 0.
+void fill_segments(trap_frame& frame);
+// x87 and SSE control words as a new thread or a signal handler finds them.
+void reset_vector_control();
+
 // Leaves the kernel for application code: general registers zero except as given, vector state
 // initial, interrupts on. Never returns.
 [[noreturn]] void enter_application(uint64_t rip, uint64_t rsp, uint64_t rdi);
@@ -41,8 +52,11 @@ void prepare_context(context& c, uintptr_t kernel_stack_top, void (*entry)(void*
 [[noreturn]] void resume(trap_frame& frame);
 void set_fs_base(uint64_t value); // of the running thread, and its context when it is switched away
 
-// The vector state area: size depends on the CPU (XSAVE), 64-byte aligned.
+// The vector state area: size depends on the CPU (XSAVE), 64-byte aligned. The first
+// legacy_vector_state_size bytes have FXSAVE's layout; without XSAVE there is nothing more.
+constexpr size_t legacy_vector_state_size = 512;
 size_t vector_state_size();
+uint64_t vector_features(); // XCR0; 0 without XSAVE
 void save_vector_state(void* area);          // area is zeroed by the callee where XSAVE needs it
 void restore_vector_state(const void* area); // area must have been checked if the application saw it
 

@@ -33,7 +33,7 @@ interrupt_entry:
   iretq
 2:
   cmpq $0, frame_rip(%rsp)
-  jl 1b                        // kernel code: its boundary will look
+  jl 3f
   mov %gs:8, %rdi
   sub $frame_bytes, %rdi
   and $-16, %rdi
@@ -45,4 +45,9 @@ interrupt_entry:
   mov %rdx, %rdi
   mov $1, %esi
   call oblako_return_to_application
+  jmp 1b
+3:
+  // Kernel code: its boundary will look, or, if it is past that, another interrupt.
+  mov %rsp, %rdi
+  call oblako_pending_in_kernel
   jmp 1b

@@ -42,6 +42,7 @@ static_assert(offsetof(percpu, scratch) == 56);
 inline thread_local percpu host_cpu{};
 inline percpu& this_cpu() { return host_cpu; }
 inline sched::thread* current_thread() { return host_cpu.current; }
+inline uint32_t pending_work() { return host_cpu.pending; }
 #else
 inline percpu& this_cpu() {
   percpu* p;
@@ -53,6 +54,12 @@ inline sched::thread* current_thread() {
   // volatile: the answer changes across a context switch.
   asm volatile("mov %%gs:16, %0" : "=r"(t));
   return t;
+}
+// percpu::pending right now: interrupt handlers set bits.
+inline uint32_t pending_work() {
+  uint32_t p;
+  asm volatile("mov %%gs:24, %0" : "=r"(p)::"memory");
+  return p;
 }
 #endif
 

@@ -8,11 +8,14 @@
 #include "core/log/log.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
+#include "core/posix/boundary.hh"
+#include "core/sched/thread.hh"
 #include <signal.h>
 
 extern "C" char exception_stubs[], interrupt_stubs[];
 extern "C" uintptr_t find_fixup(uintptr_t rip);
 extern "C" [[gnu::weak]] void oblako_fault_signal(oblako::arch::trap_frame*, int, int, uintptr_t);
+extern "C" [[gnu::weak]] void oblako_pending_in_kernel(const oblako::arch::trap_frame*);
 
 namespace oblako::arch {
 namespace {
@@ -160,6 +163,21 @@ void page_fault(trap_frame* frame) {
     s = {SIGBUS, BUS_ADRERR};
   raise_fault(frame, s, address);
 }
+
+void sort_exception(trap_frame* frame) {
+  if (frame->vector == vec_page_fault)
+    return page_fault(frame);
+  if (from_kernel(*frame)) {
+    // A marked access to a non-canonical address raises #GP rather than a page fault.
+    if (const uintptr_t fixup = find_fixup(frame->rip)) {
+      frame->rip = fixup;
+      return;
+    }
+    crash_with_frame(*frame, "exception %lu in the kernel (error code %lx)", frame->vector,
+                     frame->error_code);
+  }
+  raise_fault(frame, signal_for(frame->vector), frame->vector == vec_protection ? 0 : frame->rip);
+}
 } // namespace
 
 void initialise_traps() {
@@ -179,18 +197,19 @@ void install_interrupt_gates() {
 }
 
 extern "C" void oblako_exception(trap_frame* frame) {
-  if (frame->vector == vec_page_fault)
-    return page_fault(frame);
   if (from_kernel(*frame)) {
-    // A marked access to a non-canonical address raises #GP rather than a page fault.
-    if (const uintptr_t fixup = find_fixup(frame->rip)) {
-      frame->rip = fixup;
-      return;
-    }
-    crash_with_frame(*frame, "exception %lu in the kernel (error code %lx)", frame->vector,
-                     frame->error_code);
+    sort_exception(frame);
+    // A leaf call that faulted on the application's stack has no boundary ahead.
+    if (pending_work() && oblako_pending_in_kernel)
+      oblako_pending_in_kernel(frame);
+    return;
   }
-  raise_fault(frame, signal_for(frame->vector), frame->vector == vec_protection ? 0 : frame->rip);
+  sched::thread& self = sched::current();
+  self.vector_state_live = true; // for the case that it has to wait
+  sort_exception(frame);
+  self.vector_state_live = false;
+  if (pending_work())
+    oblako_return_to_application(frame, true);
 }
 
 extern "C" [[noreturn]] void oblako_fatal_exception(trap_frame* frame) {

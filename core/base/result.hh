@@ -77,6 +77,8 @@ enum class error : int {
   // anything was consumed. The boundary restarts the call if the handler has SA_RESTART (or no
   // handler ran) and turns it into intr otherwise.
   restart = 512,
+  // The same, but restarted only if no handler ran: calls with a timeout, sigsuspend, poll.
+  restart_no_handler = 514,
 };
 
 // Tag type that carries an error into any result<T>.

@@ -15,6 +15,7 @@ enum class lock_rank : uint32_t {
   descriptors = 5,
   fs = 10,
   net = 20,
+  thread_table = 28,
   signal = 30,
   futex = 40,
   wait_queue = 50,

@@ -50,7 +50,8 @@ struct observer_node_traits {
 class wait_queue : noncopyable {
 public:
   constexpr wait_queue() = default;
-  ~wait_queue();
+  // No observer may be registered any more.
+  ~wait_queue() = default;
 
   // Context: any thread; the spinlock inside is interrupt-safe.
   void add(observer& o);
@@ -73,15 +74,21 @@ class thread_waiter : public observer {
 public:
   thread_waiter();
   // The thread goes to sleep unless it was notified since construction or the last sleep().
-  // Errors: timedout; restart (a signal is pending and `interruptible`); canceled (pthread
+  // Errors: timedout; if interruptible, restart (a signal is pending) and canceled (pthread
   // cancellation, only inside a cancellation point).
   result<void> sleep(uint64_t deadline_ns, bool interruptible_wait);
+  // The same without a deadline; links no timers.
+  result<void> sleep(bool interruptible_wait);
+  // True if it was notified since construction or the last sleep(): on leaving a queue that uses
+  // wake_one(), the notification has to be handed on.
+  bool notified() const { return __atomic_load_n(&notified_, __ATOMIC_ACQUIRE); }
   // Sets the notified mark and makes the thread runnable. Context: any.
   static bool wake(observer& o, uint32_t events);
 
 private:
+  struct sleep_test;
   thread& thread_;
-  uint32_t notified_ = 0;
+  uint32_t notified_ = 0; // set before wake(thread_), see core/sched/cpu_state.hh
 };
 
 enum class interruptible : bool { no, yes };
@@ -96,19 +103,16 @@ result<void> wait_until(wait_queue& queue, Predicate predicate,
     return {};
   thread_waiter waiter;
   queue.add(waiter);
-  for (;;) {
-    if (predicate()) {
-      queue.remove(waiter);
-      return {};
-    }
-    auto slept = waiter.sleep(deadline_ns, i == interruptible::yes);
-    if (!slept.ok()) {
-      queue.remove(waiter);
-      if (slept.code() == error::timedout && predicate())
-        return {};
-      return slept.code();
-    }
-  }
+  result<void> slept;
+  bool satisfied;
+  while (!(satisfied = predicate()) && slept.ok())
+    slept = waiter.sleep(deadline_ns, i == interruptible::yes);
+  queue.remove(waiter);
+  // A wake_one() that chose this waiter, which did not need it, belongs to the next.
+  if (waiter.notified())
+    queue.wake_one();
+  // What came in the same moment as a signal or the deadline still counts.
+  return satisfied ? result<void>() : slept;
 }
 
 // A mutex whose waiters sleep. Held by the network stack and file systems, also across accesses

@@ -1,0 +1,73 @@
+// The stack switch, the first steps of a new context, and the ways back into application code.
+// See context.hh for what each promises.
+
+// Slots of trap_frame that are addressed directly (context.cc asserts them).
+#define FRAME_RDI 72
+#define FRAME_RAX 112
+#define FRAME_RIP 136
+
+	.section .text.oblako_switch_stacks, "ax", @progbits
+// void oblako_switch_stacks(uint64_t* save_rsp, uint64_t load_rsp)
+	.globl oblako_switch_stacks
+	.type oblako_switch_stacks, @function
+oblako_switch_stacks:
+	push %rbp
+	push %rbx
+	push %r12
+	push %r13
+	push %r14
+	push %r15
+	sub $8, %rsp
+	stmxcsr (%rsp)
+	fnstcw 4(%rsp)
+	mov %rsp, (%rdi)
+	mov %rsi, %rsp
+	ldmxcsr (%rsp)
+	fldcw 4(%rsp)
+	add $8, %rsp
+	pop %r15
+	pop %r14
+	pop %r13
+	pop %r12
+	pop %rbx
+	pop %rbp
+	ret
+	.size oblako_switch_stacks, .-oblako_switch_stacks
+
+	.section .text.oblako_context_start, "ax", @progbits
+// First return address of a prepared context: rbx is the entry, r12 its argument. The switch that
+// led here is completed by the scheduler with interrupts still off.
+	.globl oblako_context_start
+	.type oblako_context_start, @function
+oblako_context_start:
+	call oblako_finish_switch
+	sti
+	mov %r12, %rdi
+	call *%rbx
+	ud2
+	.size oblako_context_start, .-oblako_context_start
+
+	.section .text.oblako_resume, "ax", @progbits
+// [[noreturn]] void oblako_resume(trap_frame*), interrupts off.
+	.globl oblako_resume
+	.type oblako_resume, @function
+oblako_resume:
+	mov %rdi, %rsp
+	pop %r15
+	pop %r14
+	pop %r13
+	pop %r12
+	pop %r11
+	pop %r10
+	pop %r9
+	pop %r8
+	pop %rbp
+	pop %rdi
+	pop %rsi
+	pop %rdx
+	pop %rcx
+	pop %rbx
+	pop %rax
+	add $16, %rsp
+	iretq
+	.size oblako_resume, .-oblako_resume

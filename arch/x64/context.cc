@@ -1,0 +1,84 @@
+// Context switch and vector state. Spec: Intel SDM vol. 1, 13 (XSAVE); System V ABI 3.2.1 for which
+// registers a call preserves.
+#include "arch/x64/context.hh"
+#include "arch/x64/cpu.hh"
+#include "arch/x64/cpu_features.hh"
+#include "arch/x64/msr.hh"
+
+extern "C" {
+void oblako_switch_stacks(uint64_t* save_rsp, uint64_t load_rsp);
+void oblako_context_start();
+[[noreturn]] void oblako_resume(oblako::arch::trap_frame* frame);
+}
+
+namespace oblako::arch {
+
+static_assert(offsetof(trap_frame, r15) == 0 && offsetof(trap_frame, rbp) == 64 &&
+                  offsetof(trap_frame, rbx) == 104 && offsetof(trap_frame, rax) == 112 &&
+                  offsetof(trap_frame, rip) == 136,
+              "context.S and syscall_exit.S use these offsets");
+
+namespace {
+
+constexpr uint32_t msr_fs_base = 0xc0000100;
+constexpr uint32_t initial_mxcsr = 0x1f80;      // all exceptions masked, round to nearest
+constexpr uint32_t initial_control_word = 0x37f; // the same for x87, 64-bit precision
+
+void load_fs_base(uint64_t value) {
+  if (features.fsgsbase)
+    asm volatile("wrfsbase %0" ::"r"(value));
+  else
+    write_msr(msr_fs_base, value);
+}
+
+} // namespace
+
+void switch_context(context& from, context& to) {
+  if (from.fs_base != to.fs_base)
+    load_fs_base(to.fs_base);
+  oblako_switch_stacks(&from.stack_pointer, to.stack_pointer);
+}
+
+void prepare_context(context& c, uintptr_t kernel_stack_top, void (*entry)(void*), void* argument) {
+  auto* top = reinterpret_cast<uint64_t*>(kernel_stack_top);
+  *--top = 0; // ends a backtrace
+  *--top = 0;
+  *--top = reinterpret_cast<uint64_t>(&oblako_context_start);
+  *--top = 0;                                   // rbp
+  *--top = reinterpret_cast<uint64_t>(entry);    // rbx
+  *--top = reinterpret_cast<uint64_t>(argument); // r12
+  *--top = 0;                                   // r13
+  *--top = 0;                                   // r14
+  *--top = 0;                                   // r15
+  *--top = initial_mxcsr | uint64_t{initial_control_word} << 32;
+  c.stack_pointer = reinterpret_cast<uint64_t>(top);
+}
+
+void reset_vector_control() {
+  asm volatile("fninit; ldmxcsr %0" ::"m"(initial_mxcsr));
+}
+
+void fill_segments(trap_frame& frame) {
+  asm("mov %%cs, %0" : "=r"(frame.cs));
+  asm("mov %%ss, %0" : "=r"(frame.ss));
+}
+
+void enter_application(uint64_t rip, uint64_t rsp, uint64_t rdi) {
+  trap_frame frame{};
+  frame.rip = rip;
+  frame.rsp = rsp;
+  frame.rdi = rdi;
+  frame.rflags = rflags_fixed | rflags_interrupts;
+  fill_segments(frame);
+  reset_vector_control();
+  resume(frame);
+}
+
+void resume(trap_frame& frame) {
+  disable_interrupts();
+  oblako_resume(&frame);
+}
+
+void set_fs_base(uint64_t value) { load_fs_base(value); }
+
+} // namespace oblako::arch
