@@ -226,8 +226,7 @@ bool parse(physical_memory& memory, uint64_t rsdp, information& out) {
       table.get<uint32_t>(0) != (r.entry_bytes == 8 ? signature("XSDT") : signature("RSDT")))
     return false;
   for (size_t at = header_bytes; at + r.entry_bytes <= table.size(); at += r.entry_bytes) {
-    const uint64_t address =
-        r.entry_bytes == 8 ? table.get<uint64_t>(at) : table.get<uint32_t>(at);
+    const uint64_t address = r.entry_bytes == 8 ? table.get<uint64_t>(at) : table.get<uint32_t>(at);
     // The signature first: tables nobody wants are not summed.
     const uint8_t* start = address ? memory.at(address, header_bytes) : nullptr;
     if (!start)

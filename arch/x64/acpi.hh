@@ -72,7 +72,8 @@ namespace oblako::arch {
 
 // Remembers where the RSDP is (0: there is no ACPI). The tables are read on first need.
 void acpi_start(uint64_t rsdp);
-// Like acpi_start() for entry points that are not told: the firmware area is searched on first need.
+// Like acpi_start() for entry points that are not told: the firmware area is searched on first
+// need.
 void acpi_start_unknown();
 // The machine's tables, or nullptr if it has none. Context: thread or interrupts off.
 const acpi::information* acpi_information();

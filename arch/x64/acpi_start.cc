@@ -32,7 +32,9 @@ void acpi_start(uint64_t rsdp) {
   status = rsdp ? acpi_status::unread : acpi_status::absent;
 }
 
-void acpi_start_unknown() { status = acpi_status::unknown_place; }
+void acpi_start_unknown() {
+  status = acpi_status::unknown_place;
+}
 
 const acpi::information* acpi_information() {
   if (status == acpi_status::valid)

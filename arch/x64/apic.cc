@@ -223,7 +223,9 @@ void arm_deadline_timer(uint64_t monotonic_deadline_ns) {
     arm_counter(now, delta);
 }
 
-void end_of_interrupt() { write(apic_register::end_of_interrupt, 0); }
+void end_of_interrupt() {
+  write(apic_register::end_of_interrupt, 0);
+}
 
 msi_message message_for(uint8_t vector) {
   // Physical destination, fixed delivery, edge (SDM 10.11).

@@ -44,9 +44,15 @@ static_assert(sizeof(used_ring) == 4);
 constexpr uint16_t used_no_notify = 1;
 
 constexpr size_t max_queue_size = 32768;
-constexpr size_t descriptor_table_bytes(size_t size) { return 16 * size; }
-constexpr size_t available_ring_bytes(size_t size) { return 6 + 2 * size; }
-constexpr size_t used_ring_bytes(size_t size) { return 6 + 8 * size; }
+constexpr size_t descriptor_table_bytes(size_t size) {
+  return 16 * size;
+}
+constexpr size_t available_ring_bytes(size_t size) {
+  return 6 + 2 * size;
+}
+constexpr size_t used_ring_bytes(size_t size) {
+  return 6 + 8 * size;
+}
 
 // --- 2.1: device status
 
@@ -59,7 +65,9 @@ constexpr uint8_t status_failed = 128;
 
 // --- 6: feature bits that belong to the transport and the rings
 
-constexpr uint64_t feature(unsigned bit) { return uint64_t{1} << bit; }
+constexpr uint64_t feature(unsigned bit) {
+  return uint64_t{1} << bit;
+}
 constexpr uint64_t feature_indirect_descriptors = feature(28);
 constexpr uint64_t feature_event_index = feature(29);
 constexpr uint64_t feature_version_1 = feature(32);

@@ -19,7 +19,9 @@ bool passed(uint16_t event, uint16_t new_index, uint16_t old_index) {
          static_cast<uint16_t>(new_index - old_index);
 }
 
-uint16_t load_acquire(const uint16_t& v) { return __atomic_load_n(&v, __ATOMIC_ACQUIRE); }
+uint16_t load_acquire(const uint16_t& v) {
+  return __atomic_load_n(&v, __ATOMIC_ACQUIRE);
+}
 
 } // namespace
 
@@ -178,10 +180,10 @@ void virtqueue::notify() {
   // seq_cst: our index is out before we read what the device wants; it does the two the other way
   // round, so at least one side sees the other (2.6.13.4.1).
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  const bool wanted = features_.event_index
-                          ? passed(avail_event(), available_index_, notified_index_)
-                          : !(*const_cast<const volatile uint16_t*>(&memory_.used->flags) &
-                              spec::used_no_notify);
+  const bool wanted =
+      features_.event_index
+          ? passed(avail_event(), available_index_, notified_index_)
+          : !(*const_cast<const volatile uint16_t*>(&memory_.used->flags) & spec::used_no_notify);
   notified_index_ = available_index_;
   if (wanted)
     doorbell_.ring();

@@ -1,9 +1,9 @@
 // sources: drivers/virtio/virtqueue.cc
 // The split ring against a fake device: order, wrap-around, event index, indirect tables, and a
 // device that lies.
-#include "drivers/virtio/virtqueue.hh"
 #include "core/log/log.hh"
 #include "core/mem/heap.hh"
+#include "drivers/virtio/virtqueue.hh"
 #include "tests/unit/fake_split_device.hh"
 #include <algorithm>
 #include <gtest/gtest.h>
@@ -41,7 +41,9 @@ void oblako::log::panic(const char* format, ...) {
 namespace {
 
 // On the host the direct map starts at 0: device addresses are pointers.
-void* to_host(uint64_t address) { return reinterpret_cast<void*>(address); }
+void* to_host(uint64_t address) {
+  return reinterpret_cast<void*>(address);
+}
 
 constexpr uint16_t untouched = 0xeeee;
 
@@ -447,7 +449,7 @@ TEST_P(random_traffic, agrees_with_a_model) {
   std::map<uintptr_t, model_chain> with_device; // submitted and not completed
   std::vector<std::pair<fake::request, uintptr_t>> in_device;
   std::vector<std::pair<uintptr_t, uint32_t>> expected; // completed, in order, not yet taken
-  std::vector<uintptr_t> submitted; // in order, not yet seen by the device
+  std::vector<uintptr_t> submitted;                     // in order, not yet seen by the device
   uintptr_t tag = 0;
   bool device_sleeps = true; // waits for the doorbell
   for (int step = 0; step < 20000; ++step) {
@@ -551,7 +553,8 @@ TEST_P(random_garbage, stays_inside) {
         ++outstanding;
       if (pick(3) == 0)
         for (uint32_t n = pick(8); n-- > 0;)
-          r.used[pick(static_cast<uint32_t>(r.used.size()))] = static_cast<char>(pick(4) ? pick(size) : random());
+          r.used[pick(static_cast<uint32_t>(r.used.size()))] =
+              static_cast<char>(pick(4) ? pick(size) : random());
       if (pick(3) == 0)
         fake::write_raw<uint16_t>(r.used.data(), 2, static_cast<uint16_t>(pick(size + 2u)));
       r.queue.notify();
