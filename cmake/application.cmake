@@ -10,7 +10,7 @@
 # PORT, PROBE (redis, http, tcp), MEMORY (MB): what `make run` needs to know.
 set(app_flags -O2 -g -fPIE -ffunction-sections -fdata-sections -fcf-protection=none
   -fno-stack-protector -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${MUSL_DIR}=musl)
-set(app_includes -nostdinc -isystem ${MUSL_DIR}/include -isystem ${gcc_include})
+set(app_includes -nostdinc -isystem${MUSL_DIR}/include -isystem${gcc_include})
 
 # oblako-cc: compiles against musl; what would be a program is one relocatable object instead, which the
 # image link completes.
@@ -28,9 +28,9 @@ target_include_directories(libc_replacement PRIVATE "${CMAKE_SOURCE_DIR}")
 target_compile_options(libc_replacement PRIVATE ${app_flags} -Wall -Wextra -Werror
   $<$<COMPILE_LANGUAGE:C>:${app_includes}>
   $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics -nostdinc
-    "-D__GLIBC_PREREQ(a,b)=0" -isystem /usr/include/c++/${gcc_version}
-    -isystem /usr/include/x86_64-linux-gnu/c++/${gcc_version}
-    -isystem ${gcc_include} -isystem ${MUSL_DIR}/include -idirafter /usr/include>)
+    "-D__GLIBC_PREREQ(a,b)=0" -isystem/usr/include/c++/${gcc_version}
+    -isystem/usr/include/x86_64-linux-gnu/c++/${gcc_version}
+    -isystem${gcc_include} -isystem${MUSL_DIR}/include -idirafter/usr/include>)
 
 function(oblako_app)
   cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY"

@@ -16,11 +16,11 @@ set(kernel_cxx_flags ${kernel_flags}
   -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Werror
   # libstdc++'s freestanding headers over musl's: the version test belongs to glibc.
   "-D__GLIBC_PREREQ(a,b)=0"
-  -isystem /usr/include/c++/${gcc_version} -isystem /usr/include/x86_64-linux-gnu/c++/${gcc_version})
+  -isystem/usr/include/c++/${gcc_version} -isystem/usr/include/x86_64-linux-gnu/c++/${gcc_version})
 if(OBLAKO_CHECKS)
   list(APPEND kernel_cxx_flags -DOBLAKO_CHECKS)
 endif()
-set(kernel_includes -isystem ${gcc_include} -isystem ${MUSL_DIR}/include)
+set(kernel_includes -isystem${gcc_include} -isystem${MUSL_DIR}/include)
 
 file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS
   "${CMAKE_SOURCE_DIR}/arch/x64/*.cc" "${CMAKE_SOURCE_DIR}/arch/x64/*.S"
@@ -28,7 +28,7 @@ file(GLOB_RECURSE kernel_sources CONFIGURE_DEPENDS
 add_library(kernel_cxx OBJECT ${kernel_sources})
 target_include_directories(kernel_cxx PRIVATE "${CMAKE_SOURCE_DIR}")
 target_compile_options(kernel_cxx PRIVATE
-  $<$<COMPILE_LANGUAGE:CXX>:${kernel_cxx_flags} ${kernel_includes} -idirafter /usr/include>
+  $<$<COMPILE_LANGUAGE:CXX>:${kernel_cxx_flags} ${kernel_includes} -idirafter/usr/include>
   $<$<COMPILE_LANGUAGE:ASM>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -g>)
 if(EXISTS "${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
   include("${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")

@@ -66,17 +66,17 @@ def main():
         extra.append(blob_object(options.root, work))
 
     debug = options.output + ".debug"
+    numbers = os.path.join(options.musl, "syscalls.txt")
     report = os.path.join(HERE, "report_syscalls.py")
     link(options, extra, [], debug)
-    forced = run([report, "--needed", debug]).split()
+    forced = run([report, "--needed", debug, numbers]).split()
     if forced:
         link(options, extra, forced, debug)
     run(["objcopy", "--strip-all", "--remove-section=.comment", debug, options.output])
 
-    name = os.path.basename(options.output).removesuffix(".elf")
     size = os.path.getsize(options.output)
     print(f"{options.output}: {size:,} bytes, linked in {time.monotonic() - started:.1f} s")
-    print(run([report, "--name", name, debug]), end="")
+    print(run([report, debug, numbers]), end="")
 
 
 if __name__ == "__main__":

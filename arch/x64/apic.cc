@@ -5,6 +5,7 @@
 #include "arch/x64/interrupts.hh"
 #include "arch/x64/msr.hh"
 #include "arch/x64/percpu.hh"
+#include "arch/x64/traps.hh"
 #include "core/log/log.hh"
 #include "core/mem/kernel_map.hh"
 #include "core/time/clock.hh"
@@ -29,11 +30,9 @@ enum class apic_register : uint32_t {
   timer_divide = 0x3e0,
 };
 
-constexpr uint32_t msr_apic_base = 0x1b;
 constexpr uint64_t apic_base_x2apic = 1u << 10;
 constexpr uint64_t apic_base_enable = 1u << 11;
 constexpr uint32_t msr_x2apic = 0x800;
-constexpr uint32_t msr_tsc_deadline = 0x6e0;
 
 constexpr uint32_t spurious_apic_enable = 1u << 8;
 constexpr uint32_t lvt_masked = 1u << 16;
@@ -175,6 +174,7 @@ result<void> start_interrupts() {
     volatile void* page = TRY(mem::map_device(phys_addr{base & 0x000ffffffffff000}, page_size));
     apic.registers = static_cast<volatile uint32_t*>(page);
   }
+  install_interrupt_gates();
   mask_legacy_pic();
   // Enabled first, then x2APIC: the SDM allows no direct way from disabled to x2APIC.
   write_msr(msr_apic_base, base | apic_base_enable);

@@ -6,7 +6,8 @@
 namespace oblako::log {
 namespace {
 constinit sched::spinlock lock{sched::lock_rank::log};
-constinit void (*second_console)(const char*, size_t) = nullptr;
+using write_function = void (*)(const char*, size_t);
+constinit write_function second_console = nullptr;
 } // namespace
 
 void console_write(const char* text, size_t bytes) {
