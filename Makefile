@@ -1,6 +1,6 @@
 # A thin front for CMake: make image|run|gdb|check|check-full|bench|clean APP=name.
 APP ?= hello
-export APP ARGS MEM CPUS PORT ACCEL MACHINE NET
+export APP ARGS MEM CPUS PORT ACCEL MACHINE NET OPTIONS
 
 BUILD := build/cmake
 

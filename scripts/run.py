@@ -34,19 +34,23 @@ def fail(text):
     sys.exit(2)
 
 
+def setting(name):
+    return os.environ.get(name, "")  # from make's command line
+
+
 def parse_arguments():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("app")
     p.add_argument("--build", default=str(vm.BUILD), help="build folder")
-    p.add_argument("--args", default="", help="for the application, after its recipe's own")
-    p.add_argument("--options", default="", help="for the kernel: ip=172.44.0.2/24 gw=… boot.trace")
-    p.add_argument("--mem", default="", help="MB")
-    p.add_argument("--cpus", default="")
-    p.add_argument("--port", default="", help="on this host (default: the application's)")
-    p.add_argument("--accel", default="", help="kvm or tcg")
-    p.add_argument("--machine", default="", help="microvm, microvm-acpi, q35, pc")
-    p.add_argument("--net", default="", help="user, none or tap:INTERFACE")
+    p.add_argument("--args", default=setting("ARGS"), help="for the application, after its recipe's own")
+    p.add_argument("--options", default=setting("OPTIONS"), help="for the kernel: ip=172.44.0.2/24 gw=… boot.trace")
+    p.add_argument("--mem", default=setting("MEM"), help="MB")
+    p.add_argument("--cpus", default=setting("CPUS"))
+    p.add_argument("--port", default=setting("PORT"), help="on this host (default: the application's)")
+    p.add_argument("--accel", default=setting("ACCEL"), help="kvm or tcg")
+    p.add_argument("--machine", default=setting("MACHINE"), help="microvm, microvm-acpi, q35, pc")
+    p.add_argument("--net", default=setting("NET"), help="user, none or tap:INTERFACE")
     p.add_argument("--gdb", action="store_true", help="stop before the first instruction, in gdb")
     return p.parse_args()
 
@@ -260,8 +264,7 @@ def main():
     accel, why = vm.accelerator(arguments.accel)
     if why:
         say(f"without KVM ({why}), so emulated and several times slower")
-    line = vm.command_line(arguments.options.split(),
-                           " ".join(a for a in (app.arguments, arguments.args) if a))
+    line = vm.command_line(arguments.options.split(), arguments.args)
     command = vm.qemu_command(app.image, machine=machine, accel=accel, memory=memory, cpus=cpus,
                               netdev=network.netdev, mac=network.mac, append=line)
     sys.exit(debug(app, command) if arguments.gdb else run(app, command, network))

@@ -36,10 +36,9 @@ class App:
             raise FileNotFoundError(f"{self.image} is not there: make image APP={name}")
         recipe = folder / "app.json"
         about = json.loads(recipe.read_text()) if recipe.exists() else {}
-        self.port = about.get("port") or None  # in the guest
+        self.port = int(about.get("port") or 0) or None  # in the guest
         self.probe = about.get("probe") or ("tcp" if self.port else None)
-        self.arguments = about.get("args") or ""
-        self.memory = about.get("memory") or 128  # MB
+        self.memory = int(about.get("memory") or 128)  # MB
 
 
 def accelerator(wanted=None):
@@ -94,7 +93,8 @@ def qemu_command(image, *, machine="microvm", accel="tcg", memory=128, cpus=1, c
 
 
 def command_line(options, arguments):
-    """The kernel's command line: our options, `--`, the application's arguments."""
+    """The kernel's command line: our options, `--`, the application's arguments, which go behind
+    those of its recipe."""
     clock = [] if any(o.startswith("clock=") for o in options) else ["clock=%.6f" % time.time()]
     line = " ".join(clock + list(options))
     return f"{line} -- {arguments}" if arguments else line
