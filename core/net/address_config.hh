@@ -1,0 +1,23 @@
+// The addresses an interface is given on the command line: ip=ADDR/LEN gw=ADDR dns=ADDR[,ADDR].
+#pragma once
+
+#include <stdint.h>
+
+namespace oblako::net {
+
+// Addresses are in network byte order, as they stand in a packet.
+struct ipv4_config {
+  static constexpr unsigned max_name_servers = 3;
+  uint32_t address = 0;
+  uint32_t mask = 0;
+  uint32_t gateway = 0; // 0: none
+  uint32_t name_servers[max_name_servers] = {};
+  unsigned name_server_count = 0;
+};
+
+// Parses the options' values (nullptr where one is missing; `ip` must be there). On false,
+// `complaint` says what is wrong, for the console.
+bool parse_ipv4_config(const char* ip, const char* gateway, const char* name_servers,
+                       ipv4_config& out, const char*& complaint);
+
+} // namespace oblako::net

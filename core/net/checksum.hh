@@ -1,0 +1,18 @@
+// Transport checksums left to the device: recognises the packets and prepares them.
+#pragma once
+
+#include "core/net/device.hh"
+#include <stdint.h>
+
+namespace oblako::net {
+
+// True for an IPv4 or IPv6 packet (by EtherType) that is a fragment of a larger one. `length` is
+// what lies contiguously at `packet`.
+bool is_fragment(uint16_t ether_type, const void* packet, uint32_t length);
+
+// If the frame carries a whole TCP or UDP packet, puts the pseudo-header's sum into its checksum
+// field and asks the device for the rest (virtio 1.1, 5.1.6.2). `contiguous` bytes lie at `frame`,
+// which begins with the Ethernet header; `total` is the frame's length.
+void request_checksum(void* frame, uint32_t contiguous, uint32_t total, transmit_offload& out);
+
+} // namespace oblako::net

@@ -1,0 +1,324 @@
+#include "core/net/interface.hh"
+
+#include "core/base/late.hh"
+#include "core/boot/options.hh"
+#include "core/log/log.hh"
+#include "core/mem/heap.hh"
+#include "core/net/addressing.hh"
+#include "core/net/checksum.hh"
+#include "core/net/device.hh"
+#include "core/net/port.hh"
+#include "core/net/service.hh"
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/ip4.h"
+#include "lwip/ip6.h"
+#include "lwip/netif.h"
+#include "lwip/prot/ethernet.h"
+#include "lwip/priv/tcp_priv.h"
+
+namespace oblako::net {
+namespace {
+
+constexpr unsigned max_devices = 8;
+constexpr unsigned receive_batch = 64;
+constexpr unsigned max_parts = 20;
+// Frames up to this size are copied: the copy costs less than keeping a whole receive buffer.
+constexpr uint32_t copy_limit = 256;
+// So many frames may be lent at a time; beyond that everything is copied, so that sockets nobody
+// reads from cannot take all of a device's buffers.
+constexpr unsigned max_lent = 128;
+
+struct interface {
+  netif n; // first: lwIP's callbacks get a pointer to it
+  device* dev;
+  unsigned lent;
+  bool checksums_sent;  // by the device
+  bool queued;          // frames since the last flush
+  bool ring_was_full;
+};
+
+device* devices[max_devices];
+unsigned device_count;
+interface* interfaces[max_devices];
+unsigned interface_count;
+
+interface& interface_of(netif* n) { return *reinterpret_cast<interface*>(n); }
+
+// --- receiving
+
+// One received frame on loan. Its pieces are the pbufs; the last one freed returns the frame.
+struct lent_frame {
+  struct piece {
+    pbuf_custom custom; // first
+    lent_frame* owner;
+  };
+  interface* from;
+  uint32_t pieces_left;
+  received_frame frame;
+  piece pieces[];
+};
+
+void free_piece(pbuf* p) {
+  lent_frame* lent = reinterpret_cast<lent_frame::piece*>(p)->owner;
+  if (--lent->pieces_left != 0)
+    return;
+  --lent->from->lent;
+  lent->from->dev->release_frame(lent->frame);
+  lent->from->queued = true; // the device may want to know of the buffers
+  mem::release(lent);
+}
+
+uint32_t frame_length(const received_frame& f) {
+  uint32_t length = f.segments == 1 ? f.length : 0;
+  for (unsigned i = 0; f.segments > 1 && i < f.segments; ++i)
+    length += i == 0 ? f.length : f.more[i - 1].length;
+  return length;
+}
+
+// The frame without its Ethernet header, as one pbuf of its own. The frame itself is untouched.
+pbuf* copy_frame(const received_frame& f, uint32_t payload) {
+  pbuf* p = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(payload), PBUF_RAM);
+  if (!p)
+    return nullptr;
+  auto* to = static_cast<uint8_t*>(p->payload);
+  __builtin_memcpy(to, f.data + SIZEOF_ETH_HDR, f.length - SIZEOF_ETH_HDR);
+  to += f.length - SIZEOF_ETH_HDR;
+  for (unsigned i = 1; i < f.segments; ++i) {
+    __builtin_memcpy(to, f.more[i - 1].data, f.more[i - 1].length);
+    to += f.more[i - 1].length;
+  }
+  return p;
+}
+
+// The frame without its Ethernet header, as pbufs that point into it.
+pbuf* lend_frame(interface& i, const received_frame& f, uint32_t payload) {
+  auto* lent = static_cast<lent_frame*>(
+      mem::allocate(sizeof(lent_frame) + f.segments * sizeof(lent_frame::piece)));
+  if (!lent)
+    return nullptr;
+  lent->from = &i;
+  lent->pieces_left = f.segments;
+  lent->frame = f;
+  ++i.lent;
+  pbuf* previous = nullptr;
+  for (unsigned k = 0; k < f.segments; ++k) {
+    lent_frame::piece& piece = lent->pieces[k];
+    piece.owner = lent;
+    piece.custom.custom_free_function = free_piece;
+    const auto* data = k == 0 ? f.data + SIZEOF_ETH_HDR : static_cast<const uint8_t*>(f.more[k - 1].data);
+    const uint32_t length = k == 0 ? f.length - SIZEOF_ETH_HDR : f.more[k - 1].length;
+    pbuf* p = pbuf_alloced_custom(PBUF_RAW, static_cast<u16_t>(length), PBUF_REF, &piece.custom,
+                                  const_cast<uint8_t*>(data), static_cast<u16_t>(length));
+    p->tot_len = static_cast<u16_t>(payload);
+    payload -= length;
+    if (previous)
+      previous->next = p;
+    previous = p;
+  }
+  return &lent->pieces[0].custom.pbuf;
+}
+
+void hand_up(interface& i, pbuf* p, uint16_t type, checksum_state checksum) {
+  // A fragment's transport checksum covers the whole datagram, which only lwIP will see.
+  const bool verify = checksum == checksum_state::none || is_fragment(type, p->payload, p->len);
+  u16_t flags = i.n.chksum_flags & ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
+  if (verify)
+    flags |= NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP;
+  i.n.chksum_flags = flags;
+  p->if_idx = netif_get_index(&i.n);
+  switch (type) {
+  case ETHTYPE_IP:
+    ip4_input(p, &i.n);
+    return;
+  case ETHTYPE_IPV6:
+    ip6_input(p, &i.n);
+    return;
+  case ETHTYPE_ARP:
+    etharp_input(p, &i.n);
+    return;
+  default:
+    pbuf_free(p);
+  }
+}
+
+void receive_frame(interface& i, received_frame& f) {
+  const uint32_t total = frame_length(f);
+  const uint32_t payload = total - SIZEOF_ETH_HDR;
+  pbuf* p = nullptr;
+  bool lent = false;
+  uint16_t type = 0;
+  bool group = false, broadcast = false;
+  // The protocol headers lie in the first piece; 64 kB of payload is what lwIP's lengths can hold.
+  if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff && !(payload > copy_limit && memory_is_short())) {
+    type = static_cast<uint16_t>(f.data[12] << 8 | f.data[13]);
+    group = f.data[0] & 1;
+    broadcast = group && f.data[0] == 0xff;
+    lent = payload > copy_limit && i.lent < max_lent;
+    p = lent ? lend_frame(i, f, payload) : copy_frame(f, payload);
+  }
+  const checksum_state checksum = f.checksum;
+  if (!p || !lent) {
+    i.dev->release_frame(f);
+    i.queued = true;
+  }
+  if (!p)
+    return;
+  if (group)
+    p->flags |= broadcast ? PBUF_FLAG_LLBCAST : PBUF_FLAG_LLMCAST;
+  hand_up(i, p, type, checksum);
+}
+
+// --- sending
+
+void sent(void* cookie) { pbuf_free(static_cast<pbuf*>(cookie)); }
+
+err_t link_output(netif* n, pbuf* p) {
+  interface& i = interface_of(n);
+  segment parts[max_parts];
+  size_t count = 0;
+  for (pbuf* q = p; q; q = q->next) {
+    if (q->len == 0)
+      continue;
+    if (count == max_parts)
+      return ERR_BUF;
+    parts[count++] = {q->payload, q->len};
+  }
+  transmit_offload offload;
+  if (i.checksums_sent)
+    request_checksum(p->payload, p->len, p->tot_len, offload);
+  pbuf_ref(p); // until the device is done with it
+  auto outcome = i.dev->transmit(parts, count, offload, sent, p);
+  if (!outcome.ok() && outcome.code() == error::again) {
+    i.dev->reclaim_transmitted();
+    outcome = i.dev->transmit(parts, count, offload, sent, p);
+  }
+  if (outcome.ok()) {
+    i.queued = true;
+    return ERR_OK;
+  }
+  pbuf_free(p);
+  i.ring_was_full = outcome.code() == error::again;
+  return i.ring_was_full ? ERR_MEM : ERR_IF; // TCP keeps the segment and tries again
+}
+
+// --- starting
+
+err_t set_up(netif* n) {
+  interface& i = interface_of(n);
+  n->name[0] = 'e';
+  n->name[1] = 'n';
+  n->linkoutput = link_output;
+  n->output = etharp_output;
+  n->output_ip6 = ethip6_output;
+  n->mtu = i.dev->mtu();
+  n->hwaddr_len = ETH_HWADDR_LEN;
+  const mac_address mac = i.dev->mac();
+  __builtin_memcpy(n->hwaddr, mac.bytes, ETH_HWADDR_LEN);
+  n->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
+  i.checksums_sent = i.dev->offers_transmit_checksum();
+  u16_t flags = NETIF_CHECKSUM_ENABLE_ALL & ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
+  if (i.checksums_sent)
+    flags &= ~(NETIF_CHECKSUM_GEN_TCP | NETIF_CHECKSUM_GEN_UDP);
+  n->chksum_flags = flags;
+  return ERR_OK;
+}
+
+void start_interface(device& d, bool first) {
+  void* memory = mem::allocate_zeroed(sizeof(interface));
+  if (!memory) {
+    log::error("net: no memory for interface %s", d.name());
+    return;
+  }
+  auto* i = static_cast<interface*>(memory);
+  i->dev = &d;
+  netif_add_noaddr(&i->n, nullptr, set_up, nullptr);
+  interfaces[interface_count++] = i;
+  if (first)
+    netif_set_default(&i->n);
+  d.set_notify(notify_work, nullptr);
+  if (d.link_up())
+    netif_set_link_up(&i->n);
+  configure_addresses(i->n, first);
+}
+
+} // namespace
+
+result<void> attach(device& d) {
+  if (device_count == max_devices)
+    return error::nospc;
+  devices[device_count++] = &d;
+  return {};
+}
+
+void start_interfaces() {
+  for (unsigned k = 0; k < device_count; ++k)
+    start_interface(*devices[k], k == 0);
+}
+
+bool have_interfaces() { return interface_count != 0; }
+
+unsigned receive_frames() {
+  unsigned frames = 0;
+  for (unsigned k = 0; k < interface_count; ++k) {
+    interface& i = *interfaces[k];
+    received_frame f;
+    for (unsigned n = 0; n < receive_batch && i.dev->receive(f); ++n, ++frames)
+      receive_frame(i, f);
+  }
+  return frames;
+}
+
+void reclaim_frames() {
+  for (unsigned k = 0; k < interface_count; ++k) {
+    interface& i = *interfaces[k];
+    i.dev->reclaim_transmitted();
+    if (i.ring_was_full) {
+      i.ring_was_full = false;
+      tcp_txnow();
+    }
+  }
+}
+
+bool frames_queued() {
+  for (unsigned k = 0; k < interface_count; ++k)
+    if (interfaces[k]->queued)
+      return true;
+  return false;
+}
+
+void flush_devices() {
+  for (unsigned k = 0; k < interface_count; ++k) {
+    interface& i = *interfaces[k];
+    if (!i.queued)
+      continue;
+    i.queued = false;
+    i.dev->flush();
+  }
+}
+
+bool enable_device_interrupts() {
+  for (unsigned k = 0; k < interface_count; ++k)
+    if (!interfaces[k]->dev->broken() && !interfaces[k]->dev->enable_interrupts())
+      return false;
+  return true;
+}
+
+void disable_device_interrupts() {
+  for (unsigned k = 0; k < interface_count; ++k)
+    interfaces[k]->dev->disable_interrupts();
+}
+
+void check_links() {
+  for (unsigned k = 0; k < interface_count; ++k) {
+    interface& i = *interfaces[k];
+    if (i.dev->link_up() == bool(netif_is_link_up(&i.n)))
+      continue;
+    if (i.dev->link_up())
+      netif_set_link_up(&i.n);
+    else
+      netif_set_link_down(&i.n);
+  }
+}
+
+} // namespace oblako::net

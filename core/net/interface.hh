@@ -1,0 +1,29 @@
+// Network interfaces: a device driver on one side, lwIP on the other. Frames come up as custom pbufs
+// that lend the device's receive buffers, and go down as the pieces of a pbuf chain.
+//
+// Context: everything here runs under the stack's lock, except net::attach() at boot.
+#pragma once
+
+#include <stdint.h>
+
+namespace oblako::net {
+
+// Brings up the devices attached so far: addresses from the command line or by DHCP.
+void start_interfaces();
+bool have_interfaces();
+
+// Takes a bounded batch of frames from every device. Returns how many.
+unsigned receive_frames();
+// Lets the devices give back what they have sent.
+void reclaim_frames();
+// True if frames have been queued that the devices have not been told of.
+bool frames_queued();
+void flush_devices();
+// False if a device had a frame in the meantime.
+bool enable_device_interrupts();
+void disable_device_interrupts();
+
+// Follows the devices' link state.
+void check_links();
+
+} // namespace oblako::net

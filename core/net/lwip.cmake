@@ -1,0 +1,32 @@
+# The part of lwIP that is compiled into the kernel archive, and what finds its configuration.
+# Expects LWIP_DIR. Nothing of it is linked unless the application reaches a socket call.
+set(LWIP_INCLUDES
+  ${CMAKE_CURRENT_LIST_DIR}/lwip
+  ${LWIP_DIR}/src/include)
+
+set(LWIP_SOURCES
+  ${LWIP_DIR}/src/core/def.c
+  ${LWIP_DIR}/src/core/inet_chksum.c
+  ${LWIP_DIR}/src/core/ip.c
+  ${LWIP_DIR}/src/core/mem.c
+  ${LWIP_DIR}/src/core/memp.c
+  ${LWIP_DIR}/src/core/netif.c
+  ${LWIP_DIR}/src/core/pbuf.c
+  ${LWIP_DIR}/src/core/tcp.c
+  ${LWIP_DIR}/src/core/tcp_in.c
+  ${LWIP_DIR}/src/core/tcp_out.c
+  ${LWIP_DIR}/src/core/udp.c
+  ${LWIP_DIR}/src/core/ipv4/dhcp.c
+  ${LWIP_DIR}/src/core/ipv4/etharp.c
+  ${LWIP_DIR}/src/core/ipv4/icmp.c
+  ${LWIP_DIR}/src/core/ipv4/ip4.c
+  ${LWIP_DIR}/src/core/ipv4/ip4_addr.c
+  ${LWIP_DIR}/src/core/ipv4/ip4_frag.c
+  ${LWIP_DIR}/src/core/ipv6/ethip6.c
+  ${LWIP_DIR}/src/core/ipv6/icmp6.c
+  ${LWIP_DIR}/src/core/ipv6/inet6.c
+  ${LWIP_DIR}/src/core/ipv6/ip6.c
+  ${LWIP_DIR}/src/core/ipv6/ip6_addr.c
+  ${LWIP_DIR}/src/core/ipv6/ip6_frag.c
+  ${LWIP_DIR}/src/core/ipv6/nd6.c
+  ${LWIP_DIR}/src/netif/ethernet.c)

@@ -1,0 +1,29 @@
+/* Functions of ours that lwIP calls at its hook points. Implemented in core/net/port.cc and
+ * core/net/send_buffer.cc. */
+#ifndef OBLAKO_LWIP_HOOKS_H
+#define OBLAKO_LWIP_HOOKS_H
+
+#include "lwip/ip_addr.h"
+#include "lwip/pbuf.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tcp_pcb;
+
+/* Initial sequence number: a keyed hash of the connection plus a clock (RFC 6528). */
+u32_t oblako_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
+                     u16_t remote_port);
+#define LWIP_HOOK_TCP_ISN oblako_tcp_isn
+
+/* tcp_write() by reference: a pbuf that holds the send_buffer being queued (patch 05,
+ * core/net/send_buffer.cc). */
+struct pbuf *oblako_tcp_reference(u16_t length);
+#define TCP_WRITE_REFERENCE(layer, length) oblako_tcp_reference(length)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,16 @@
+// The port of lwIP to this kernel, as the rest of core/net sees it.
+#pragma once
+
+#include <stdint.h>
+
+namespace oblako::net {
+
+// Context: the stack's lock is held.
+uint32_t random_word();
+// Sets TCP's window and send buffer from the size of memory: 64 kB in a VM of 16 MB, up to 1 MB.
+// Called once, before the first connection.
+void size_buffers();
+// True if received data should rather be dropped (and sent again later) than queued.
+bool memory_is_short();
+
+} // namespace oblako::net

@@ -1,0 +1,66 @@
+#include "core/net/send_buffer.hh"
+
+#include "core/base/types.hh"
+#include "core/mem/heap.hh"
+#include "hooks.h"
+#include "lwip/pbuf.h"
+#include "lwip/tcp.h"
+#include <new>
+
+namespace oblako::net {
+namespace {
+
+constexpr size_t largest_buffer = 16_KiB;
+
+// A pbuf that refers to a part of a send_buffer and keeps it alive.
+struct reference_pbuf {
+  pbuf_custom custom; // first: lwIP hands back a pointer to it
+  send_buffer* buffer;
+};
+
+// The buffer whose data tcp_write() is queueing right now.
+send_buffer* current;
+
+void free_reference(pbuf* p) {
+  auto* reference = reinterpret_cast<reference_pbuf*>(p);
+  reference->buffer->drop_reference();
+  mem::release_sized(reference, sizeof(reference_pbuf));
+}
+
+} // namespace
+
+result<send_buffer*> send_buffer::make(size_t wanted) {
+  for (size_t bytes = min_of(wanted + sizeof(send_buffer), largest_buffer);;
+       bytes = min_of(bytes / 2, page_size)) {
+    if (void* memory = mem::allocate(bytes))
+      return ::new (memory) send_buffer(static_cast<uint32_t>(bytes - sizeof(send_buffer)));
+    if (bytes <= page_size)
+      return error::nomem;
+  }
+}
+
+void send_buffer::drop_reference() {
+  if (--references_ == 0)
+    mem::release(this);
+}
+
+bool send_buffer::queue(tcp_pcb* connection, uint16_t bytes, uint8_t write_flags) {
+  current = this;
+  const err_t outcome = tcp_write(connection, data(), bytes, write_flags);
+  current = nullptr;
+  return outcome == ERR_OK;
+}
+
+} // namespace oblako::net
+
+using namespace oblako;
+
+extern "C" pbuf* oblako_tcp_reference(u16_t length) {
+  auto* reference = static_cast<net::reference_pbuf*>(mem::allocate(sizeof(net::reference_pbuf)));
+  if (!reference)
+    return nullptr;
+  reference->custom.custom_free_function = net::free_reference;
+  reference->buffer = net::current;
+  net::current->add_reference();
+  return pbuf_alloced_custom(PBUF_RAW, length, PBUF_ROM, &reference->custom, nullptr, length);
+}

@@ -1,0 +1,104 @@
+#include "core/net/stack.hh"
+
+#include "core/net/engine.hh"
+#include "core/net/interface.hh"
+#include "core/net/port.hh"
+#include "core/net/service.hh"
+#include "core/net/timers.hh"
+#include "core/time/clock.hh"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/udp.h"
+
+namespace oblako::net {
+
+sched::mutex stack_lock;
+
+namespace {
+
+unsigned deliveries;
+
+// Packets between sockets of this VM. Each round may cause the next; a storm is cut into batches.
+bool run_loopback() {
+  bool ran = false;
+  for (unsigned round = 0; round < 32; ++round) {
+    bool any = false;
+    for (netif* n = netif_list; n; n = n->next) {
+      if (!n->loop_first)
+        continue;
+      netif_poll(n);
+      any = true;
+    }
+    if (!any)
+      break;
+    ran = true;
+  }
+  return ran;
+}
+
+bool loopback_pending() {
+  for (netif* n = netif_list; n; n = n->next)
+    if (n->loop_first)
+      return true;
+  return false;
+}
+
+} // namespace
+
+stack_guard::~stack_guard() {
+  if (loopback_pending())
+    run_loopback();
+  leave_stack();
+  stack_lock.unlock();
+}
+
+void note_delivery() { ++deliveries; }
+
+namespace engine {
+
+bool run() {
+  const uint64_t now = time::monotonic_ns();
+  update_tcp_clock(now);
+  if (frames_queued())
+    flush_devices();
+  reclaim_frames();
+  deliveries = 0;
+  bool worked = false;
+  if (receive_frames() != 0) {
+    note_tcp_activity();
+    worked = true;
+  }
+  worked |= run_timers(now);
+  worked |= run_loopback();
+  expect_writes(deliveries);
+  if (frames_queued())
+    flush_devices();
+  return worked;
+}
+
+bool enable_interrupts() {
+  if (loopback_pending() || time::monotonic_ns() >= next_timer_deadline())
+    return false;
+  return enable_device_interrupts();
+}
+
+void disable_interrupts() { disable_device_interrupts(); }
+bool transmit_pending() { return frames_queued(); }
+void tell_devices() { flush_devices(); }
+uint64_t next_timer() { return next_timer_deadline(); }
+
+} // namespace engine
+} // namespace oblako::net
+
+extern "C" void oblako_start_net() {
+  using namespace oblako::net;
+  size_buffers();
+  netif_init(); // the loopback interface
+  udp_init();
+  tcp_init();
+  start_service();
+  stack_guard guard;
+  start_timers(oblako::time::monotonic_ns());
+  start_interfaces();
+  flush_devices();
+}
