@@ -19,6 +19,10 @@ namespace oblako::mem {
 class page_source;
 }
 
+namespace oblako::net {
+class socket;
+}
+
 namespace oblako::posix {
 
 class file;
@@ -59,6 +63,8 @@ public:
   virtual result<mem::page_source*> mapping_source();
   // The directory or file node behind this file, for openat() and friends; nullptr if none.
   virtual fs::node* node() { return nullptr; }
+  // This file, if it is a socket; nullptr otherwise (ENOTSOCK).
+  virtual net::socket* as_socket() { return nullptr; }
   // Called once, when the last descriptor is closed (other references, such as a blocked reader's,
   // may still exist).
   virtual void closed() {}
