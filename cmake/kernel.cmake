@@ -11,6 +11,7 @@ set(kernel_flags
   -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-omit-frame-pointer
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${LWIP_DIR}=lwip
   -ffile-prefix-map=${ZLIB_DIR}=zlib -ffile-prefix-map=${MUSL_DIR}=musl
+  -DZ_SOLO # zlib without its own allocator and files
   -nostdinc)
 set(kernel_cxx_flags ${kernel_flags}
   -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Werror

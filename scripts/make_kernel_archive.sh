@@ -12,6 +12,12 @@ ar qcD "$archive.tmp" "$@"
 objcopy --redefine-syms="$symbols" "$archive.tmp" "$archive"
 rm -f "$archive.tmp"
 ranlib -D "$archive"
+if constructors=$(nm -A --defined-only "$archive" | grep ' _GLOBAL__sub_I_'); then
+  echo "static constructors in the kernel (use late<T> or constinit):" >&2
+  echo "$constructors" >&2
+  rm -f "$archive"
+  exit 1
+fi
 bad=$({ nm --defined-only "$archive" | awk 'NF == 3 {print "D", $3}'
   nm --undefined-only "$archive" | awk 'NF == 2 {print $1, $2}'; } |
   awk '$1 == "D" {d[$2] = 1; next} $1 == "U" {u[$2] = 1}

@@ -6,31 +6,23 @@
 
   .section .text.entry, "ax"
 
-// Pushes what the CPU does not for this vector, then the vector.
-  .macro exception_stub vector, has_error
+  .globl exception_stubs
   .p2align 4
-  .if \has_error == 0
+exception_stubs:
+  // The CPU pushes an error code for vectors 8, 10 to 14, 17, 21, 29 and 30; the stub for the rest.
+  .set vector_number, 0
+  .rept 32
+  .p2align 4
+  .if ((0x60227d00 >> vector_number) & 1) == 0
   push $0
   .endif
-  push $\vector
-  .if (\vector == 2) || (\vector == 8) || (\vector == 18)
+  push $vector_number
+  .if (vector_number == 2) || (vector_number == 8) || (vector_number == 18)
   jmp fatal_entry
   .else
   jmp exception_entry
   .endif
-  .endm
-
-  .globl exception_stubs
-  .p2align 4
-exception_stubs:
-  .set vector_number, 0
-  .rept 32
-    .if (vector_number == 8) || ((vector_number >= 10) && (vector_number <= 14)) || (vector_number == 17) || (vector_number == 21) || (vector_number == 29) || (vector_number == 30)
-      exception_stub %vector_number, 1
-    .else
-      exception_stub %vector_number, 0
-    .endif
-    .set vector_number, vector_number + 1
+  .set vector_number, vector_number + 1
   .endr
 
 exception_entry:

@@ -53,7 +53,7 @@ private:
 constexpr size_t max_arguments = 256;
 
 struct arguments {
-  const char* words[max_arguments];
+  const char* words[max_arguments] = {};
   size_t count = 0;
   void add(const char* word) {
     if (count < max_arguments)

@@ -25,7 +25,7 @@ void oblako_start_threads();
 namespace oblako::boot {
 namespace {
 
-arguments application_arguments;
+constinit arguments application_arguments;
 
 void describe_image_areas() {
   const auto area = [](const char* start, const char* end, uint32_t prot) {

@@ -25,8 +25,9 @@ sched::spinlock lock{sched::lock_rank::frames};
 // All guarded by `lock`.
 extent extents[max_extents];
 unsigned extent_count;
-block no_block;              // never has a free page: the fast path needs no test for "none yet"
-block* current = &no_block;  // in no list
+// Never has a free page: the fast path needs no test for "none yet". All zero is its right state.
+late<block> no_block;
+block* current; // in no list; no_block until there is another
 late<blocks> partial, whole; // constructed with the first extent
 uint64_t total_pages, free_pages;
 
@@ -247,6 +248,7 @@ void add_free_extent(phys_addr start, uint64_t length) {
   sched::thread_spinlock_guard guard(lock);
   if (total_pages == 0) {
     partial.construct();
+    current = &*no_block;
     whole.construct();
   }
   if (extent_count == max_extents)
