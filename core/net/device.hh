@@ -28,8 +28,8 @@ enum class checksum_state : uint8_t {
 struct received_frame {
   void* cookie;      // handed back to release_frame()
   uint8_t* data;     // first byte of the Ethernet header
-  uint32_t length;   // whole frame if segments == 1
-  uint16_t segments; // > 1: mergeable buffers; further pieces by next_segment
+  uint32_t length;   // of the first piece; whole frame if segments == 1
+  uint16_t segments; // > 1: mergeable buffers; the further pieces are in `more`
   checksum_state checksum;
   segment more[17];  // pieces after the first (a 64 kB frame in 4 kB buffers)
 };
@@ -56,7 +56,8 @@ public:
 
   // Takes the next received frame, if any. False: the ring is empty.
   virtual bool receive(received_frame& out) = 0;
-  // Gives the buffers of a frame back to the device. Context: thread, network lock held.
+  // Gives the buffers of a frame back to the device; of `f` only the cookie is looked at.
+  // Context: thread, network lock held.
   virtual void release_frame(received_frame& f) = 0;
 
   // Queues one frame. The segments must stay untouched until `done(cookie)` is called (from
@@ -74,6 +75,9 @@ public:
   virtual void set_notify(void (*notify)(void*), void* context) = 0;
   virtual bool enable_interrupts() = 0;
   virtual void disable_interrupts() = 0;
+
+  // True once after the host asked for gratuitous ARP (the VM has moved); the caller sends them.
+  virtual bool take_announce_request() { return false; }
 
   virtual const char* name() const = 0;
   virtual bool broken() const = 0;

@@ -20,12 +20,18 @@ struct ring_layout {
 
 } // namespace
 
-result<void> device_setup::negotiate(uint64_t wanted) {
+// A PCI device may take a moment (4.1.4.3.2); one that never answers must not hold us up.
+bool device_setup::reset() {
   transport_.set_status(0);
-  // A PCI device may take a moment (4.1.4.3.2); one that never answers must not hold us up.
-  for (unsigned tries = 0; transport_.status() != 0; ++tries)
-    if (tries == 10000)
-      return error::io;
+  for (unsigned tries = 0; tries < 10000; ++tries)
+    if (transport_.status() == 0)
+      return true;
+  return false;
+}
+
+result<void> device_setup::negotiate(uint64_t wanted) {
+  if (!reset())
+    return error::io;
   uint8_t status = spec::status_acknowledge;
   transport_.set_status(status);
   status |= spec::status_driver;
@@ -93,8 +99,10 @@ void device_setup::finish() {
                         spec::status_driver_ok);
 }
 
-void device_setup::give_up() {
+bool device_setup::give_up() {
+  const bool stopped = reset();
   transport_.set_status(spec::status_failed);
+  return stopped;
 }
 
 void device_setup::read_config(uint32_t offset, void* to, size_t bytes) {

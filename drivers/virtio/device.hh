@@ -23,8 +23,9 @@ public:
                                void* context);
   // From here on the device is live.
   void finish();
-  // Gives the device up for good: it is told, and stops.
-  void give_up();
+  // Gives the device up for good: it is told, and stops. False: it does not confirm that it
+  // stopped, and may still write to its buffers.
+  bool give_up();
 
   // A little-endian field of the device's configuration, read whole.
   template <class T>
@@ -42,6 +43,8 @@ public:
   const char* name() const { return transport_.name(); }
 
 private:
+  bool reset();
+
   transport& transport_;
   uint64_t features_ = 0;
 };

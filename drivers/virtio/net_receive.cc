@@ -1,0 +1,196 @@
+// Receive buffers and frames. Spec: virtio 1.1, 5.1.6.3 and 5.1.6.4.
+#include "drivers/virtio/net_receive.hh"
+#include "core/mem/frames.hh"
+#include "drivers/virtio/dma.hh"
+#include "drivers/virtio/net_spec.hh"
+#include <new>
+
+namespace oblako::virtio {
+
+namespace {
+
+using spec::net::header;
+
+// Below this many buffers the device may have found a large frame not fitting and gone to wait
+// (64 kB and what it has taken but not yet reported).
+constexpr uint16_t large_frame_buffers = 40;
+constexpr size_t fewest_buffers = 4;
+constexpr unsigned max_pieces = 1 + sizeof(net::received_frame::more) / sizeof(net::segment);
+
+} // namespace
+
+net_receiver::buffer* net_receiver::obtain() {
+  if (free_) {
+    buffer* b = free_;
+    free_ = b->next;
+    --free_count_;
+    return b;
+  }
+  if (total_ >= limit_)
+    return nullptr;
+  auto page = mem::allocate_frames(0);
+  if (!page.ok())
+    return nullptr;
+  ++total_;
+  return ::new (mem::to_virtual(*page)) buffer{};
+}
+
+void net_receiver::give_back(buffer* b) {
+  // With enough at hand for the ring, this one was taken while the stack held others.
+  if (posted_ + free_count_ >= target_) {
+    mem::free_frames(mem::to_physical(b), 0);
+    --total_;
+    return;
+  }
+  b->next = free_;
+  free_ = b;
+  ++free_count_;
+}
+
+bool net_receiver::post(buffer* b) {
+  auto c = queue_.begin(1);
+  if (!c.ok())
+    return false;
+  c->add_writable(to_device(b->data()), buffer_bytes);
+  queue_.submit(c.take(), b);
+  ++posted_;
+  return true;
+}
+
+result<void> net_receiver::start(size_t target, size_t limit) {
+  target_ = min_of(target, size_t{queue_.size()});
+  limit_ = max_of(limit, target_);
+  while (posted_ < target_) {
+    buffer* b = obtain();
+    if (!b)
+      break;
+    if (!post(b)) {
+      give_back(b);
+      break;
+    }
+  }
+  // With little memory the ring is as long as it went.
+  target_ = posted_;
+  return posted_ >= fewest_buffers ? result<void>{} : error::nomem;
+}
+
+void net_receiver::refill() {
+  if (posted_ >= target_ || queue_.broken())
+    return;
+  const uint16_t seen_by_device = queue_.available_to_device();
+  while (posted_ < target_) {
+    buffer* b = obtain();
+    if (!b)
+      break;
+    if (!post(b)) {
+      give_back(b);
+      break;
+    }
+  }
+  // A device that found the ring too empty may have missed, between its look and its request to be
+  // told, that we refilled; the event index then keeps us silent for ever (QEMU before 9.1).
+  // Telling it in any case whenever the ring had run low costs little and cannot stall.
+  if (seen_by_device < max_of(large_frame_buffers, static_cast<uint16_t>(target_ / 2)))
+    queue_.notify_always();
+  else
+    queue_.notify();
+}
+
+// The device broke the rules above the ring.
+void net_receiver::fail() {
+  ++errors_;
+  queue_.mark_broken();
+}
+
+// Takes buffers off the ring until a frame is complete. False: not yet.
+bool net_receiver::collect() {
+  completion done;
+  while (first_ == nullptr || missing_ != 0) {
+    if (!queue_.take_completed(done))
+      return false;
+    --posted_;
+    auto* b = static_cast<buffer*>(done.cookie);
+    b->next = nullptr;
+    b->length = done.written;
+    if (!first_) {
+      first_ = last_ = b;
+      pieces_ = 1;
+      if (b->length < sizeof(header)) {
+        fail();
+        return false;
+      }
+      const auto& h = *reinterpret_cast<const volatile header*>(b->data());
+      const unsigned count = mergeable_ ? h.buffer_count : 1u;
+      if (count == 0 || count > max_pieces) {
+        fail();
+        return false;
+      }
+      missing_ = count - 1;
+    } else {
+      last_->next = b;
+      last_ = b;
+      ++pieces_;
+      --missing_;
+      if (b->length == 0) {
+        fail();
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool net_receiver::receive(net::received_frame& out) {
+  if (posted_ < target_ / 2)
+    refill();
+  if (queue_.broken() || !collect())
+    return false;
+  // Read once; the page is the stack's from here on.
+  const uint8_t flags = reinterpret_cast<const volatile header*>(first_->data())->flags;
+  out.cookie = first_;
+  out.data = first_->data() + sizeof(header);
+  out.length = first_->length - static_cast<uint32_t>(sizeof(header));
+  out.segments = static_cast<uint16_t>(pieces_);
+  out.checksum = flags & spec::net::header_needs_checksum ? net::checksum_state::partial
+                 : flags & spec::net::header_data_valid   ? net::checksum_state::verified
+                                                          : net::checksum_state::none;
+  bytes_ += out.length;
+  net::segment* piece = out.more;
+  for (buffer* b = first_->next; b; b = b->next) {
+    *piece++ = {b->data(), b->length};
+    bytes_ += b->length;
+  }
+  ++frames_;
+  first_ = last_ = nullptr;
+  return true;
+}
+
+void net_receiver::release(net::received_frame& f) {
+  auto* b = static_cast<buffer*>(f.cookie);
+  f.cookie = nullptr;
+  while (b) {
+    buffer* next = b->next;
+    give_back(b);
+    b = next;
+  }
+}
+
+void net_receiver::drop_all() {
+  completion done;
+  while (queue_.take_abandoned(done)) {
+    --posted_;
+    mem::free_frames(mem::to_physical(done.cookie), 0);
+    --total_;
+  }
+  target_ = 0; // from now on give_back() returns memory to the system
+  free_count_ = 0;
+  for (buffer* lists[] = {first_, free_}; buffer * b : lists)
+    while (b) {
+      buffer* next = b->next;
+      give_back(b);
+      b = next;
+    }
+  first_ = last_ = free_ = nullptr;
+}
+
+} // namespace oblako::virtio

@@ -1,0 +1,69 @@
+// The receive side of a network device: a pool of one-page buffers that are with the device, with
+// the stack, or waiting.
+//
+// The ring is kept at `target` buffers. While the stack holds some, others take their place, up to
+// `limit` in all; beyond that the ring runs low and the device drops, which is the end of what a
+// sender can make us use. At least `target` buffers are never given back to the system, so that a
+// ring that has run empty fills again from what the stack returns, whatever memory is like.
+#pragma once
+
+#include "core/net/device.hh"
+#include "drivers/virtio/virtqueue.hh"
+
+namespace oblako::virtio {
+
+class net_receiver : noncopyable {
+public:
+  net_receiver(virtqueue& queue, bool mergeable) : queue_(queue), mergeable_(mergeable) {}
+
+  // Fills the ring. Errors: nomem (not even a few buffers).
+  result<void> start(size_t target, size_t limit);
+  bool receive(net::received_frame& out);
+  // Takes the frame's buffers back; looks at the cookie only.
+  void release(net::received_frame& f);
+  // Puts buffers on the ring and notifies, if the ring is short of them.
+  void refill();
+  // After the device has been reset: everything it held is free memory.
+  void drop_all();
+
+  size_t buffers() const { return total_; }
+  uint64_t frames() const { return frames_; }
+  uint64_t bytes() const { return bytes_; }
+  uint64_t errors() const { return errors_; }
+
+  // The head of each page is ours, the rest the device's.
+  static constexpr size_t buffer_offset = 64;
+  static constexpr size_t buffer_bytes = page_size - buffer_offset;
+
+private:
+  struct buffer {
+    buffer* next;    // of the same frame, or of the free list
+    uint32_t length; // what the device wrote
+    uint8_t* data() { return reinterpret_cast<uint8_t*>(this) + buffer_offset; }
+  };
+
+  buffer* obtain();
+  void give_back(buffer* b);
+  bool post(buffer* b);
+  bool collect();
+  void fail();
+
+  virtqueue& queue_;
+  const bool mergeable_;
+  size_t target_ = 0;
+  size_t limit_ = 0;
+  size_t total_ = 0;  // pages in existence
+  size_t posted_ = 0; // on the ring
+  buffer* free_ = nullptr;
+  size_t free_count_ = 0;
+
+  // The frame being put together; complete when missing_ is 0.
+  buffer* first_ = nullptr;
+  buffer* last_ = nullptr;
+  unsigned pieces_ = 0;
+  unsigned missing_ = 0;
+
+  uint64_t frames_ = 0, bytes_ = 0, errors_ = 0;
+};
+
+} // namespace oblako::virtio

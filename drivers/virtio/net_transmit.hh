@@ -1,0 +1,45 @@
+// The transmit side of a network device: a header in front of the caller's pieces, gathered by
+// the device; the caller is told when it may reuse them.
+#pragma once
+
+#include "core/net/device.hh"
+#include "drivers/virtio/net_spec.hh"
+#include "drivers/virtio/virtqueue.hh"
+
+namespace oblako::virtio {
+
+class net_transmitter : noncopyable {
+public:
+  explicit net_transmitter(virtqueue& queue) : queue_(queue) {}
+
+  // Errors: nomem.
+  result<void> start();
+  // Errors: again (ring full), io (broken), inval (no pieces, or more than the ring takes).
+  result<void> transmit(const net::segment* parts, size_t count,
+                        const net::transmit_offload& offload, void (*done)(void*), void* cookie);
+  // Calls done() for what has been sent; returns the number of free descriptors.
+  size_t reclaim();
+  // After the device has been reset: done() for everything it held.
+  void drop_all();
+  // True once a frame did not fit, until there is room again: only then is it worth an interrupt.
+  bool waiting_for_room() const { return waiting_; }
+
+  uint64_t frames() const { return frames_; }
+  uint64_t bytes() const { return bytes_; }
+
+private:
+  struct slot {
+    spec::net::header header;
+    slot* next_free;
+    void (*done)(void*);
+    void* cookie;
+  };
+  void finish(slot* s);
+
+  virtqueue& queue_;
+  slot* free_ = nullptr;
+  bool waiting_ = false;
+  uint64_t frames_ = 0, bytes_ = 0;
+};
+
+} // namespace oblako::virtio
