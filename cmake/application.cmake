@@ -92,7 +92,7 @@ oblako_application_arguments:
   add_custom_command(OUTPUT "${out}/${app_NAME}.elf" "${out}/${app_NAME}.elf.debug"
     COMMAND "${CMAKE_SOURCE_DIR}/scripts/link_image.py" --output "${out}/${app_NAME}.elf"
       --script "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" --arguments "${work}/arguments.S"
-      --root "${root_blob}" --musl "${MUSL_DIR}/lib" --replacement "$<TARGET_FILE:libc_replacement>"
+      "--root=${root_blob}" --musl "${MUSL_DIR}/lib" --replacement "$<TARGET_FILE:libc_replacement>"
       --kernel "${KERNEL_ARCHIVE}" --stubs "${STUB_ARCHIVE}" --table "${CALL_TABLE}"
       "${objects}"
     COMMAND_EXPAND_LISTS

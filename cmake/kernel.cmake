@@ -33,7 +33,7 @@ target_compile_options(kernel_cxx PRIVATE
   $<$<COMPILE_LANGUAGE:ASM>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -g>)
 if(EXISTS "${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
   include("${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
-  target_include_directories(kernel_cxx PRIVATE ${LWIP_INCLUDES})
+  target_compile_options(kernel_cxx PRIVATE -I${CMAKE_SOURCE_DIR}/core/net/lwip -isystem${LWIP_DIR}/src/include)
 endif()
 
 # inflate only: the packed root files are compressed on the host.

@@ -38,14 +38,12 @@ sed -i 's/hidden int __setxid(int, /hidden int __setxid(long, /' src/internal/li
 
 for f in $overrides; do
   base=$(basename "${f%.*}")
-  found=$(find src -name "$base.c" -o -name "$base.s" -path '*x86_64*')
-  generic=$(find src -name "$base.c" ! -path '*x86_64*' | head -n 1)
-  if [ -n "$generic" ]; then target=$(dirname "$generic")
-  else target=$(dirname "$(dirname "$(echo "$found" | head -n 1)")"); fi
-  [ -n "$found$generic" ] || { target=src/misc; }
-  rm -f $found
-  # An x86_64 .c or .s of the same name would win over the generic one in musl's Makefile.
-  rm -f "$target/x86_64/$base.c" "$target/x86_64/$base.s"
+  # The folder of the generic file or, where there is only an x86_64 one, that folder's parent;
+  # files without a counterpart in musl go to src/misc.
+  found=$(find src -maxdepth 2 -name "$base.c" -o -path "*/x86_64/$base.[cs]" | LC_ALL=C sort | head -n 1)
+  target=$(dirname "${found:-src/misc/new}")
+  target=${target%/x86_64}
+  rm -f "$target/$base.c" "$target/x86_64/$base.c" "$target/x86_64/$base.s"
   case $f in
   *.s) mkdir -p "$target/x86_64" && cp "$here/overrides/$f" "$target/x86_64/" && : >>"$target/$base.c" ;;
   *.c) cp "$here/overrides/$f" "$target/$base.c" ;;
