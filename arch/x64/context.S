@@ -71,3 +71,5 @@ oblako_resume:
 	add $16, %rsp
 	iretq
 	.size oblako_resume, .-oblako_resume
+
+	.section .note.GNU-stack, "", @progbits

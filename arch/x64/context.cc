@@ -21,8 +21,7 @@ static_assert(offsetof(trap_frame, r15) == 0 && offsetof(trap_frame, rbp) == 64 
 namespace {
 
 constexpr uint32_t msr_fs_base = 0xc0000100;
-constexpr uint32_t initial_mxcsr = 0x1f80;      // all exceptions masked, round to nearest
-constexpr uint32_t initial_control_word = 0x37f; // the same for x87, 64-bit precision
+constexpr uint32_t initial_mxcsr = 0x1f80; // all exceptions masked, round to nearest
 
 void load_fs_base(uint64_t value) {
   if (features.fsgsbase)
@@ -50,7 +49,10 @@ void prepare_context(context& c, uintptr_t kernel_stack_top, void (*entry)(void*
   *--top = 0;                                   // r13
   *--top = 0;                                   // r14
   *--top = 0;                                   // r15
-  *--top = initial_mxcsr | uint64_t{initial_control_word} << 32;
+  // A new thread inherits the floating-point environment of its creator.
+  uint32_t control[2] = {};
+  asm volatile("stmxcsr %0; fnstcw %1" : "=m"(control[0]), "=m"(control[1]));
+  *--top = control[0] | uint64_t{control[1]} << 32;
   c.stack_pointer = reinterpret_cast<uint64_t>(top);
 }
 

@@ -42,3 +42,5 @@ syscall_exit_slow:
 	jmp oblako_resume
 	.size syscall_exit_slow, .-syscall_exit_slow
 	.size syscall_exit_slow_restartable, .-syscall_exit_slow_restartable
+
+	.section .note.GNU-stack, "", @progbits

@@ -42,6 +42,10 @@ result<void> write_app(T* app, const T& value) {
   return copy_to_app(app, &value, sizeof(T));
 }
 
+// Atomic compare and exchange. True if exchanged; else `expected` becomes what was found.
+// Errors: fault (also if the address is not aligned).
+result<bool> compare_exchange_app(uint32_t* app, uint32_t& expected, uint32_t desired);
+
 // A gather/scatter list over application memory (checked) or kernel memory (trusted), consumed
 // front to back. What read() and write() and their vector forms hand to a file.
 class io_buffers {

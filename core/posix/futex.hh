@@ -1,0 +1,17 @@
+// Futexes for the kernel's own use: thread exit wakes joiners.
+#pragma once
+
+#include <stdint.h>
+
+namespace oblako::posix {
+
+// Wakes up to `count` waiters at an application address whose bit set meets `bits`; returns how
+// many. Context: thread.
+uint32_t futex_wake(uintptr_t address, uint32_t count, uint32_t bits = ~0u);
+
+} // namespace oblako::posix
+
+// The whole futex call, in images that can have several threads. Linux's arguments.
+extern "C" [[gnu::weak]] long oblako_futex(uint32_t* address, int operation, uint32_t value,
+                                           uint64_t timeout_or_value2, uint32_t* address2,
+                                           uint32_t value3);
