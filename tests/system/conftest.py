@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
-from tests.system.guest import Guest  # noqa: E402
+from tests.system.guest import GUEST, HOST, MAC, PREFIX, Guest  # noqa: E402
 from vmkit import netns, vm  # noqa: E402
 
 
@@ -41,7 +41,7 @@ def skip_without_tap():
 
 @pytest.fixture(scope="session")
 def app():
-    """An application by name, built if need be."""
+    """An application by name, built if need be; `system-NAME` is images/NAME.c here."""
     built = {}
 
     def get(name):
@@ -49,7 +49,7 @@ def app():
             done = subprocess.run(["make", "-s", "image", f"APP={name}"], cwd=ROOT, text=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             assert done.returncode == 0, done.stdout[-4000:]
-            built[name] = vm.App(name)
+            built[name] = vm.App(name, vm.BUILD / "system" if name.startswith("system-") else vm.BUILD)
         return built[name]
 
     return get
@@ -88,3 +88,13 @@ def boot(app):
 def boot_once(app):
     """The same for a machine that the tests of one file share."""
     yield from _boot_fixture(app)
+
+
+@pytest.fixture
+def namespace_with_tap():
+    """For tests that prepare the network before they boot."""
+    skip_without_tap()
+    with netns.Namespace() as namespace:
+        with namespace.entered():
+            namespace.add_tap("tap0", f"{HOST}/{PREFIX}", guest=GUEST, mac=MAC)
+        yield namespace
