@@ -117,8 +117,12 @@ void read_fadt(physical_memory& memory, const view& fadt, information& out) {
 
   const uint64_t x_dsdt = fadt.get<uint64_t>(140);
   const view dsdt = table_at(memory, x_dsdt ? x_dsdt : fadt.get<uint32_t>(40));
-  if (dsdt.size() > header_bytes)
-    find_s5(dsdt.data() + header_bytes, dsdt.size() - header_bytes, out.s5_type_a, out.s5_type_b);
+  if (dsdt.size() <= header_bytes)
+    return;
+  const uint8_t* aml = dsdt.data() + header_bytes;
+  const size_t bytes = dsdt.size() - header_bytes;
+  find_s5(aml, bytes, out.s5_type_a, out.s5_type_b);
+  find_virtio_mmio(aml, bytes, out);
 }
 
 // MPS INTI flags of an interrupt source override, 5.2.12.5; "conforms to the bus" is ISA: edge,
@@ -216,6 +220,30 @@ bool find_s5(const uint8_t* data, size_t bytes, uint8_t& type_a, uint8_t& type_b
     return true;
   }
   return false;
+}
+
+// The resources follow the ID within the device: a 32-bit fixed memory range (6.4.3.4), directly
+// followed by an extended interrupt with one number (6.4.3.6).
+void find_virtio_mmio(const uint8_t* data, size_t bytes, information& out) {
+  constexpr uint8_t memory32_tag = 0x86, interrupt_tag = 0x89;
+  constexpr size_t id_bytes = 8, memory_bytes = 12, interrupt_bytes = 9;
+  const view aml(data, bytes);
+  bool in_device = false;
+  for (size_t at = 0; at + memory_bytes + interrupt_bytes <= bytes; ++at) {
+    if (aml.get<uint32_t>(at) == signature("LNRO") &&
+        aml.get<uint32_t>(at + 4) == signature("0005")) {
+      in_device = true;
+      at += id_bytes - 1;
+    } else if (in_device && data[at] == memory32_tag && aml.get<uint16_t>(at + 1) == 9 &&
+               data[at + memory_bytes] == interrupt_tag && data[at + memory_bytes + 4] == 1) {
+      if (out.virtio_mmio_count == max_virtio_mmio_devices)
+        return;
+      out.virtio_mmio[out.virtio_mmio_count++] = {aml.get<uint32_t>(at + 4),
+                                                  aml.get<uint32_t>(at + 8),
+                                                  aml.get<uint32_t>(at + memory_bytes + 5)};
+      in_device = false;
+    }
+  }
 }
 
 bool parse(physical_memory& memory, uint64_t rsdp, information& out) {

@@ -1,5 +1,5 @@
 // The few facts we need from the ACPI tables: interrupt controllers, how to power off and reset,
-// where the power button reports. No interpreter: \_S5 is found as bytes in the DSDT.
+// virtio-mmio devices. No interpreter: what is in the DSDT is found by the bytes it is encoded as.
 // Tables come from outside; a broken one yields less information, never an access outside it.
 // Spec: ACPI 6.4, chapters 5.2 (tables), 4.8 (fixed hardware), 7.4.2.5 (\_S5).
 #pragma once
@@ -38,8 +38,15 @@ struct interrupt_override {
   arch::polarity polarity;
 };
 
+// A virtio-mmio device the DSDT describes ("LNRO0005"; microvm with ACPI, Firecracker).
+struct virtio_mmio_device {
+  uint32_t address, bytes;
+  uint32_t gsi;
+};
+
 constexpr size_t max_ioapics = 8;
 constexpr size_t max_overrides = 16;
+constexpr size_t max_virtio_mmio_devices = 32;
 
 struct information {
   bool has_fadt;
@@ -57,6 +64,8 @@ struct information {
   size_t ioapic_count;
   interrupt_override overrides[max_overrides];
   size_t override_count;
+  virtio_mmio_device virtio_mmio[max_virtio_mmio_devices];
+  size_t virtio_mmio_count;
 };
 
 // Reads what is there. False: no valid RSDP at that address or no root table.
@@ -65,6 +74,8 @@ bool parse(physical_memory& memory, uint64_t rsdp, information& out);
 uint64_t scan_for_rsdp(physical_memory& memory);
 // \_S5's first two elements from AML. False: no such object in a form we know.
 bool find_s5(const uint8_t* aml, size_t bytes, uint8_t& type_a, uint8_t& type_b);
+// Every device with that hardware ID and fixed resources.
+void find_virtio_mmio(const uint8_t* aml, size_t bytes, information& out);
 
 } // namespace oblako::acpi
 

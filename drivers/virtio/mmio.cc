@@ -1,6 +1,7 @@
 // virtio over MMIO, version 2 ("modern") register layout. One interrupt line for everything.
 // Spec: virtio 1.1, 4.2.
 #include "core/base/mmio.hh"
+#include "arch/x64/acpi.hh"
 #include "core/boot/options.hh"
 #include "core/log/log.hh"
 #include "core/mem/heap.hh"
@@ -184,6 +185,12 @@ void find_mmio_devices() {
   const size_t count = boot::virtio_mmio_slots(&slots);
   for (size_t i = 0; i < count; ++i)
     look_at(slots[i]);
+  if (count != 0)
+    return;
+  // Nothing on the command line: the ACPI tables may describe some.
+  if (const acpi::information* info = arch::acpi_information())
+    for (size_t i = 0; i < info->virtio_mmio_count; ++i)
+      look_at({info->virtio_mmio[i].address, info->virtio_mmio[i].bytes, info->virtio_mmio[i].gsi});
 }
 
 } // namespace oblako::virtio
