@@ -104,7 +104,10 @@ uint64_t push_random(stack_writer& stack) {
       w = arch::read_tsc() * 0x9e3779b97f4a7c15;
   return stack.push(words, sizeof(words));
 }
+argument_range arguments_lie;
 } // namespace
+
+argument_range argument_strings() { return arguments_lie; }
 
 result<uint64_t> make_application_stack(const arguments& args) {
   mem::mapping_request request;
@@ -122,8 +125,10 @@ result<uint64_t> make_application_stack(const arguments& args) {
   for (const char* v : default_environment)
     variables[environment.count++] = stack.push_string(v);
   environment_options(push_variable, &environment);
+  arguments_lie.end = stack.position();
   for (size_t i = args.count; i-- > 0;)
     words[i] = stack.push_string(args.words[i]);
+  arguments_lie.start = stack.position();
 
   stack.align(16);
   const uint64_t random = push_random(stack);

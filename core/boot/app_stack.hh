@@ -12,4 +12,11 @@ namespace oblako::boot {
 // pointer. Errors: nomem, toobig (arguments beyond 128 kB).
 result<uint64_t> make_application_stack(const arguments& args);
 
+// Where the argument strings lie in the application's memory, one behind the other with their
+// terminators: what /proc/self/cmdline shows, also after the application has written over them.
+struct argument_range {
+  uint64_t start = 0, end = 0;
+};
+argument_range argument_strings();
+
 } // namespace oblako::boot

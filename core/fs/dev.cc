@@ -1,0 +1,116 @@
+// /dev: the memory devices, random numbers, and the names of the console.
+#include "core/fs/pseudo.hh"
+#include "core/posix/console_file.hh"
+#include "core/random/random.hh"
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+
+namespace oblako::fs {
+
+namespace {
+
+enum class device { null, zero, full, random };
+
+constexpr uint64_t number_of(device d) {
+  switch (d) {
+  case device::null:
+    return makedev(1, 3);
+  case device::zero:
+    return makedev(1, 5);
+  case device::full:
+    return makedev(1, 7);
+  case device::random:
+    break;
+  }
+  return makedev(1, 9);
+}
+
+template <device Kind>
+class memory_device final : public posix::file {
+public:
+  using file::file;
+
+  result<size_t> read(mem::io_buffers& to) override {
+    if ((flags() & O_ACCMODE) == O_WRONLY)
+      return error::badf;
+    if constexpr (Kind == device::null)
+      return size_t{0};
+    else if constexpr (Kind == device::random)
+      return read_random(to);
+    else
+      return to.put_zeros(to.remaining());
+  }
+  result<size_t> write(mem::io_buffers& from) override {
+    if ((flags() & O_ACCMODE) == O_RDONLY)
+      return error::badf;
+    const size_t n = from.remaining();
+    if constexpr (Kind == device::full)
+      return n ? result<size_t>(error::nospc) : result<size_t>(n);
+    from.skip(n);
+    return n;
+  }
+  result<size_t> read_at(mem::io_buffers& to, uint64_t) override { return read(to); }
+  result<size_t> write_at(mem::io_buffers& from, uint64_t) override { return write(from); }
+  result<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
+  result<void> status(struct stat& out) override {
+    out = {};
+    out.st_mode = S_IFCHR | 0666;
+    out.st_nlink = 1;
+    out.st_rdev = number_of(Kind);
+    out.st_blksize = page_size;
+    return {};
+  }
+
+private:
+  static result<size_t> read_random(mem::io_buffers& to) {
+    size_t done = 0;
+    while (to.remaining()) {
+      uint8_t piece[256];
+      const size_t n = min_of(to.remaining(), sizeof piece);
+      random::fill(piece, n);
+      auto put = to.put(piece, n);
+      if (!put.ok())
+        return done ? result<size_t>(done) : put.code();
+      done += *put;
+      if (*put != n)
+        break;
+    }
+    return done;
+  }
+};
+
+template <device Kind>
+result<mem::ref<posix::file>> open_device(uint32_t flags) {
+  return mem::ref<posix::file>(TRY(mem::make_shared<memory_device<Kind>>(flags)));
+}
+
+result<mem::ref<posix::file>> open_console(uint32_t) { return posix::console(); }
+
+constexpr uint32_t device_mode = S_IFCHR | 0666;
+constexpr uint32_t link_mode = S_IFLNK | 0777;
+
+constexpr pseudo_entry entries[] = {
+    {.path = "null", .mode = device_mode, .open = open_device<device::null>,
+     .device_number = number_of(device::null)},
+    {.path = "zero", .mode = device_mode, .open = open_device<device::zero>,
+     .device_number = number_of(device::zero)},
+    {.path = "full", .mode = device_mode, .open = open_device<device::full>,
+     .device_number = number_of(device::full)},
+    {.path = "random", .mode = device_mode, .open = open_device<device::random>,
+     .device_number = makedev(1, 8)},
+    {.path = "urandom", .mode = device_mode, .open = open_device<device::random>,
+     .device_number = number_of(device::random)},
+    {.path = "console", .mode = S_IFCHR | 0600, .open = open_console,
+     .device_number = makedev(5, 1)},
+    {.path = "tty", .mode = device_mode, .open = open_console, .device_number = makedev(5, 0)},
+    {.path = "fd", .mode = link_mode, .constant = "/proc/self/fd"},
+    {.path = "stdin", .mode = link_mode, .constant = "/proc/self/fd/0"},
+    {.path = "stdout", .mode = link_mode, .constant = "/proc/self/fd/1"},
+    {.path = "stderr", .mode = link_mode, .constant = "/proc/self/fd/2"},
+};
+
+} // namespace
+
+constinit const pseudo_tree dev_tree{"/dev", 0x11, entries, sizeof entries / sizeof entries[0]};
+
+} // namespace oblako::fs

@@ -1,0 +1,110 @@
+// ChaCha20 (RFC 8439, 2.3) as a generator with fast key erasure: every request computes a fresh
+// key from the first half block and throws the old one away, so that what was given out cannot be
+// computed from the state later. Seeded at first use.
+#include "core/random/random.hh"
+#include "arch/x64/cpu.hh"
+#include "core/log/log.hh"
+#include "core/random/chacha.hh"
+#include "core/sched/spinlock.hh"
+
+namespace oblako::random {
+
+namespace {
+
+sched::spinlock lock{sched::lock_rank::device};
+uint32_t key[8]; // guarded by lock
+bool seeded;
+
+// Mixes words into the key: the next key depends on both.
+void stir(const uint32_t (&words)[8]) {
+  for (int i = 0; i < 8; ++i)
+    key[i] ^= words[i];
+  uint32_t block[16];
+  chacha_block(key, 0, block);
+  __builtin_memcpy(key, block, sizeof key);
+}
+
+bool stir_hardware() {
+  uint32_t words[8];
+  bool complete = true;
+  for (int i = 0; i < 8; i += 2) {
+    uint64_t v = 0;
+    complete &= arch::hardware_random(v);
+    v ^= arch::read_tsc() << 1; // never worse than the time alone
+    words[i] = static_cast<uint32_t>(v);
+    words[i + 1] = static_cast<uint32_t>(v >> 32);
+  }
+  stir(words);
+  return complete;
+}
+
+// Without a source in the processor: the low bits of many time stamps, whose distances jitter.
+void stir_timing() {
+  for (int round = 0; round < 16; ++round) {
+    uint32_t words[8];
+    for (uint32_t& w : words)
+      w = static_cast<uint32_t>(arch::read_tsc());
+    stir(words);
+  }
+}
+
+// True if the processor gave nothing and the caller should say so. Lock held.
+bool seed() {
+  seeded = true;
+  if (stir_hardware())
+    return false;
+  stir_timing();
+  return true;
+}
+
+void generate(uint8_t* to, size_t bytes) {
+  uint32_t block[16];
+  chacha_block(key, 1, block);
+  uint32_t stream_key[8];
+  __builtin_memcpy(stream_key, block, sizeof stream_key);
+  chacha_block(key, 2, block);
+  __builtin_memcpy(key, block, sizeof key);
+  for (uint32_t counter = 0; bytes; ++counter) {
+    chacha_block(stream_key, counter, block);
+    const size_t n = min_of(bytes, sizeof block);
+    __builtin_memcpy(to, block, n);
+    to += n;
+    bytes -= n;
+  }
+}
+
+} // namespace
+
+void fill(void* to, size_t bytes) {
+  auto* out = static_cast<uint8_t*>(to);
+  bool poor = false;
+  while (bytes) {
+    const size_t n = min_of<size_t>(bytes, page_size);
+    sched::spinlock_guard guard(lock);
+    if (!seeded)
+      poor = seed();
+    generate(out, n);
+    out += n;
+    bytes -= n;
+  }
+  if (poor)
+    log::warning("no hardware random numbers and no virtio-rng yet: keys made now may be guessable");
+}
+
+void add_entropy(const void* data, size_t bytes) {
+  auto* from = static_cast<const uint8_t*>(data);
+  sched::spinlock_guard guard(lock);
+  if (!seeded && !stir_hardware())
+    stir_timing();
+  seeded = true;
+  while (bytes) {
+    uint32_t words[8] = {};
+    const size_t n = min_of(bytes, sizeof words);
+    __builtin_memcpy(words, from, n);
+    stir(words);
+    from += n;
+    bytes -= n;
+  }
+}
+
+} // namespace oblako::random
