@@ -106,7 +106,8 @@ void prune(uintptr_t va) {
       e = new_table(frame.value());
       add_to_count(owner, 1);
     }
-    OBLAKO_ASSERT(!(e & page_large));
+    if (e & page_large) [[unlikely]]
+      return &e; // occupied: the caller sees it by the entry
     owner = &e;
     table = table_at(e);
   }
@@ -118,7 +119,8 @@ result<void> map_at(uintptr_t va, entry value, unsigned level) {
   entry* slot = make_path(va, level, owner);
   if (!slot) [[unlikely]]
     return error::nomem;
-  OBLAKO_ASSERT(*slot == 0);
+  if (*slot) [[unlikely]]
+    return error::exist;
   *slot = value;
   add_to_count(owner, 1);
   return {};
@@ -199,6 +201,11 @@ result<void> map_page(uintptr_t va, phys_addr pa, uint64_t flags) {
 
 result<void> map_large_page(uintptr_t va, phys_addr pa, uint64_t flags) {
   return map_at(va, raw(pa) | flags | leaf_flags | page_large, 2);
+}
+
+bool large_slot_free(uintptr_t va) {
+  unsigned level;
+  return *find(va, level) == 0 && level > 1;
 }
 
 mapping lookup(uintptr_t va) {

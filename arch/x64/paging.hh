@@ -23,9 +23,12 @@ enum page_flags : uint64_t {
 //
 // Context: the caller holds core/mem's lock for the half of the address space. Table pages come
 // from allocate_frames.
-// map_page: one 4 kB page; replaces nothing (the slot must be empty). map_large: one 2 MB page.
+// map_page: one 4 kB page. map_large_page: one 2 MB page. Errors: exist (something is mapped there
+// already), nomem.
 result<void> map_page(uintptr_t va, phys_addr pa, uint64_t flags);
 result<void> map_large_page(uintptr_t va, phys_addr pa, uint64_t flags);
+// True if nothing is mapped in the 2 MB that start at va.
+bool large_slot_free(uintptr_t va);
 
 // What is mapped at an address: the start of the page (of the 2 MB page if `large`).
 struct mapping {

@@ -9,7 +9,9 @@ namespace oblako::mem {
 enum protection : uint32_t { prot_none = 0, prot_read = 1, prot_write = 2, prot_exec = 4 };
 
 // Where the pages of a file mapping come from; reads `bytes` at `offset` into kernel memory and
-// zero-fills past the end.
+// zero-fills past the end. Called from page faults, without core/mem's lock but possibly below a
+// system call that was copying to the application: read_page() may wait, but not for a lock that is
+// held across such copies.
 class page_source {
 public:
   virtual void add_reference() = 0;
@@ -31,8 +33,9 @@ struct mapping_request {
   bool fixed = false;           // MAP_FIXED
   bool no_replace = false;      // MAP_FIXED_NOREPLACE
   bool populate = false;
+  bool no_reserve = false;      // MAP_NORESERVE: never refused for its size
   bool stack = false;           // MAP_STACK/MAP_GROWSDOWN: no large pages
-  page_source* source = nullptr; // private file mapping
+  page_source* source = nullptr; // private file mapping; borrowed, the area takes its own reference
   uint64_t offset = 0;
 };
 result<uintptr_t> map(const mapping_request& r);
@@ -49,6 +52,14 @@ struct fault_kind {
   bool present, write, fetch;
 };
 fault_outcome handle_fault(uintptr_t address, fault_kind kind);
+
+// Brings the pages of a range in (mlock, MADV_POPULATE). Errors: nomem (also for holes).
+result<void> populate(uintptr_t start, uintptr_t end);
+
+// For each page of the range, 1 if it is in memory and 0 if not. Errors: nomem (a hole).
+result<void> residence(uintptr_t start, size_t pages, uint8_t* out);
+// True if every page of the range belongs to an area.
+bool is_mapped(uintptr_t start, uintptr_t end);
 
 struct area_statistics {
   uint64_t mapped_bytes;   // virtual

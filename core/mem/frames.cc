@@ -315,6 +315,12 @@ frame_statistics frame_usage() {
   return {total_pages * page_size, free_pages * page_size};
 }
 
+bool memory_is_plentiful(uint64_t reserve) {
+  // Relaxed: a hint that pairs with nothing.
+  const uint64_t free = __atomic_load_n(&free_pages, __ATOMIC_RELAXED);
+  return free * page_size >= reserve && free * 8 >= total_pages;
+}
+
 page_tag* make_page_tag(phys_addr page) {
   sched::thread_spinlock_guard guard(lock);
   const unsigned index = (raw(page) >> page_shift) % pages_per_block;

@@ -39,5 +39,8 @@ struct frame_statistics {
   uint64_t free_bytes;
 };
 frame_statistics frame_usage();
+// True if at least `reserve` bytes and an eighth of all memory are free: whether to spend memory
+// for speed. A hint; takes no lock.
+bool memory_is_plentiful(uint64_t reserve);
 
 } // namespace oblako::mem
