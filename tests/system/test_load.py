@@ -7,7 +7,7 @@ import time
 import pytest
 
 # What redis-benchmark runs by itself, each with at least one line of result.
-RESULT = re.compile(r"^([^:]+): ([\d.]+) requests per second", re.MULTILINE)
+RESULT = re.compile(r"^([^:\n]+): ([\d.]+) requests per second", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def guest(boot_once):
 
 def benchmark(guest, *options, timeout):
     output = guest.run("redis-benchmark", "-h", guest.address[0], "-q", *options, timeout=timeout)
-    results = RESULT.findall(output.replace("\r", "\n"))
+    results = [(name.strip(), rate) for name, rate in RESULT.findall(output.replace("\r", "\n"))]
     assert not re.search(r"error|refused|reset|timeout", output, re.IGNORECASE), output[-2000:]
     assert results, output
     assert all(float(rate) > 0 for _, rate in results)

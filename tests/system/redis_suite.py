@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+"""redis's own test suite in external mode: against an image, and natively for the reference.
+
+  redis_suite.py native                       runs natively, writes redis_suite_reference.txt
+  redis_suite.py vm [UNIT...]                 runs against the image, names what differs
+
+One runtest per unit and one server for all, so that a unit which kills its server costs the others
+nothing. The native server is the same source, built with glibc and MALLOC=libc, with the image's
+redis.conf and arguments.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
+
+from tests.system.guest import Guest  # noqa: E402
+from vmkit import netns, vm  # noqa: E402
+from vmkit.resp import Redis  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+REFERENCE = HERE / "redis_suite_reference.txt"
+EXCEPTIONS = HERE / "redis_suite_exceptions.txt"
+OPTIONS = ["--durable", "--tags", "-slow"]
+ARGUMENTS = "--enable-debug-command yes --enable-protected-configs yes --enable-module-command yes"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CASE = re.compile(r"^\[(ok|err|exception)\]: (.*?)(?: \(\d+ ms\))?$")
+
+
+def fetch():
+    done = subprocess.run([ROOT / "scripts" / "fetch.sh", "redis"], stdout=subprocess.PIPE,
+                          text=True, check=True)
+    return Path(done.stdout.splitlines()[-1])
+
+
+@contextlib.contextmanager
+def workplace():
+    """A folder from which runtest works: redis's tests, and its tools as Debian packages them."""
+    with tempfile.TemporaryDirectory(prefix="oblako-suite-") as folder:
+        place = Path(folder)
+        source = fetch()
+        shutil.copytree(source / "tests", place / "tests")
+        shutil.copy(source / "runtest", place)
+        (place / "src").mkdir()
+        for tool in ("redis-cli", "redis-benchmark"):
+            os.symlink(shutil.which(tool), place / "src" / tool)
+        yield place
+
+
+def all_units(place):
+    text = (place / "tests" / "test_helper.tcl").read_text()
+    return re.search(r"set ::all_tests \{([^}]*)\}", text)[1].split()
+
+
+def run_unit(place, unit, address, inside, timeout):
+    """({case: "ok" | "err" | "exception"}, the log) of one unit."""
+    command = ["./runtest", "--host", address[0], "--port", str(address[1]), *OPTIONS,
+               "--single", unit]
+    with inside():
+        runtest = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        output, _ = runtest.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(runtest.pid, 9)
+        output, _ = runtest.communicate()
+        output += b"\n[exception]: ran into its time limit\n"
+    log = COLOUR.sub("", output.decode(errors="replace"))
+    cases = {}
+    for line in log.splitlines():
+        match = CASE.match(line)
+        if match:
+            name = match[2].split(" in tests/")[0] if match[1] != "ok" else match[2]
+            worse = cases.get(name) in ("err", "exception")
+            cases[name] = cases[name] if worse else match[1]
+    return cases, log
+
+
+class NativeServer:
+    """The same redis on this host, in a network namespace of its own."""
+
+    def __init__(self, namespace):
+        self.namespace, self.address = namespace, ("127.0.0.1", 6379)
+        self.folder = tempfile.mkdtemp(prefix="oblako-native-")
+        shutil.copytree(fetch(), self.folder, dirs_exist_ok=True)
+        subprocess.run(["make", "-C", "src", "MALLOC=libc", "USE_SYSTEMD=no", "BUILD_TLS=no",
+                        "OPTIMIZATION=-O2", "redis-server"], cwd=self.folder, check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        data = Path(self.folder) / "data"
+        data.mkdir()
+        with self.namespace.entered():
+            self.process = subprocess.Popen(
+                [f"{self.folder}/src/redis-server", ROOT / "apps/redis/root/etc/redis.conf",
+                 "--dir", data, *ARGUMENTS.split()], stdout=subprocess.DEVNULL)
+        time.sleep(1)
+
+    def inside(self):
+        return self.namespace.entered()
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+
+class VmServer:
+    def __init__(self, namespace):
+        self.guest = Guest(vm.App("redis"), network=namespace, memory=1024, args=ARGUMENTS,
+                           limit=6 * 3600)
+        self.guest.wait_redis()
+        self.address, self.inside, self.stop = self.guest.address, self.guest.inside, self.guest.kill
+
+    def alive(self):
+        try:
+            with self.inside(), Redis.connect(self.address, 10) as redis:
+                return redis.call("PING") == "PONG"
+        except OSError:
+            return False
+
+
+def run(make_server, units=None, unit_timeout=900, report=lambda unit, cases, seconds, log: None):
+    """{unit: {case: outcome}}"""
+    outcomes = {}
+    with workplace() as place, netns.Namespace() as namespace:
+        server = make_server(namespace)
+        try:
+            for unit in units or all_units(place):
+                if not server.alive():
+                    server.stop()
+                    server = make_server(namespace)
+                started = time.monotonic()
+                cases, log = run_unit(place, unit, server.address, server.inside, unit_timeout)
+                if not server.alive():
+                    cases["the server lives on"] = "exception"
+                outcomes[unit] = cases
+                report(unit, cases, time.monotonic() - started, log)
+        finally:
+            server.stop()
+    return outcomes
+
+
+def read_list(path):
+    """{unit: {case: text behind a tab}} from `[unit]` lines and case lines."""
+    units, current = {}, None
+    for line in path.read_text().splitlines() if path.exists() else []:
+        if line.startswith("#") or not line.strip():
+            continue
+        if line.startswith("[") and line.endswith("]"):
+            current = units.setdefault(line[1:-1], {})
+        else:
+            case, _, reason = line.partition("\t")
+            current[case] = reason.strip()
+    return units
+
+
+def differences(outcomes):
+    """Cases of the reference that did not pass here and are not excepted: [(unit, case, outcome)]."""
+    reference, excepted = read_list(REFERENCE), read_list(EXCEPTIONS)
+    found = []
+    for unit, cases in outcomes.items():
+        for case in reference.get(unit, {}):
+            if cases.get(case) != "ok" and case not in excepted.get(unit, {}):
+                found.append((unit, case, cases.get(case, "not reached")))
+        if cases.get("the server lives on"):
+            found.append((unit, "the server lives on", "it died"))
+    return found
+
+
+def write_reference(first, second):
+    """What passes in two runs: a few cases have random numbers in their names."""
+    lines = ["# Cases of redis 7.0.15's own suite that pass natively in external mode.",
+             "# Made by: tests/system/redis_suite.py native, which runs for every unit",
+             f"#   ./runtest --host 127.0.0.1 --port 6379 {' '.join(OPTIONS)} --single UNIT",
+             "# against redis-server built from the same source with MALLOC=libc, started with",
+             f"#   redis-server apps/redis/root/etc/redis.conf {ARGUMENTS}"]
+    for unit in first:
+        passed = [c for c, o in first[unit].items()
+                  if o == "ok" and second[unit].get(c) == "ok"]
+        if passed:
+            lines += ["", f"[{unit}]", *passed]
+    REFERENCE.write_text("\n".join(lines) + "\n")
+
+
+def progress(unit, cases, seconds, log):
+    bad = {c: o for c, o in cases.items() if o != "ok"}
+    print(f"{seconds:7.1f} s  {unit}: {len(cases) - len(bad)} ok, {len(bad)} not", flush=True)
+    for case, outcome in bad.items():
+        print(f"      {outcome}: {case}")
+    if folder := os.environ.get("OBLAKO_SUITE_LOGS"):
+        (Path(folder) / (unit.replace("/", "-") + ".log")).write_text(log)
+
+
+def main():
+    if sys.argv[1:2] == ["native"]:
+        write_reference(*(run(NativeServer, report=progress) for _ in range(2)))
+    elif sys.argv[1:2] == ["vm"]:
+        found = differences(run(VmServer, sys.argv[2:], report=progress))
+        for unit, case, outcome in found:
+            print(f"differs: {unit}: {case}: {outcome}")
+        sys.exit(1 if found else 0)
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
