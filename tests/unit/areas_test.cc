@@ -296,6 +296,7 @@ ISOLATED_TEST(areas, file_pages_keep_their_offsets) {
 struct model_page {
   uint32_t prot;
   uint64_t content; // 0: never written
+  int advice = 0;   // MADV_HUGEPAGE or MADV_NOHUGEPAGE
 };
 
 class machine {
@@ -303,7 +304,8 @@ public:
   explicit machine(unsigned seed) : random_(seed) {}
 
   void step() {
-    switch (random_() % 10) {
+    switch (random_() % 11) {
+    case 10: return want_large_pages();
     case 0: return map_somewhere();
     case 1: return map_fixed();
     case 2: return unmap_some();
@@ -353,7 +355,7 @@ private:
   }
   void set(uintptr_t at, size_t bytes, uint32_t prot) {
     for (size_t i = 0; i < bytes; i += page_size)
-      pages_[at + i] = {prot, 0};
+      pages_[at + i] = {prot, 0, 0};
   }
   void erase(uintptr_t at, size_t bytes) {
     pages_.erase(pages_.lower_bound(at), pages_.lower_bound(at + bytes));
@@ -410,6 +412,14 @@ private:
       for (size_t i = 0; i < bytes; i += page_size)
         pages_[a + i].prot = prot;
   }
+  void want_large_pages() {
+    const uintptr_t a = somewhere();
+    const size_t bytes = base + range - a;
+    const int advice = random_() % 4 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+    EXPECT_EQ(advise(a, bytes, advice).ok(), full(a, bytes));
+    for (auto p = pages_.lower_bound(a); p != pages_.lower_bound(a + bytes); ++p)
+      p->second.advice = advice;
+  }
   void drop_some() {
     const uintptr_t a = somewhere();
     const size_t bytes = min_of(some_bytes(), base + range - a);
@@ -427,7 +437,7 @@ private:
     if (!full(a, bytes))
       return;
     for (size_t i = 0; i < bytes; i += page_size)
-      if (pages_[a + i].prot != pages_[a].prot)
+      if (pages_[a + i].prot != pages_[a].prot || pages_[a + i].advice != pages_[a].advice)
         return; // more than one area
     auto r = remap(a, bytes, new_bytes, MREMAP_MAYMOVE | (fixed ? MREMAP_FIXED : 0), to);
     if (fixed && to < a + bytes && a < to + new_bytes) {
@@ -438,7 +448,7 @@ private:
     EXPECT_TRUE(!fixed || r.value() == to);
     std::map<uintptr_t, model_page> moved;
     for (size_t i = 0; i < new_bytes; i += page_size)
-      moved[r.value() + i] = i < bytes ? pages_[a + i] : model_page{pages_[a].prot, 0};
+      moved[r.value() + i] = i < bytes ? pages_[a + i] : model_page{pages_[a].prot, 0, pages_[a].advice};
     erase(a, bytes);
     erase(r.value(), new_bytes);
     if (r.value() + new_bytes > base + range) {
