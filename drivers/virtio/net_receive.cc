@@ -78,6 +78,7 @@ void net_receiver::refill() {
   if (posted_ >= target_ || queue_.broken())
     return;
   const uint16_t seen_by_device = queue_.available_to_device();
+  const size_t before = posted_;
   while (posted_ < target_) {
     buffer* b = obtain();
     if (!b)
@@ -90,6 +91,8 @@ void net_receiver::refill() {
   // A device that found the ring too empty may have missed, between its look and its request to be
   // told, that we refilled; the event index then keeps us silent for ever (QEMU before 9.1).
   // Telling it in any case whenever the ring had run low costs little and cannot stall.
+  if (posted_ == before)
+    return;
   if (seen_by_device < max_of(large_frame_buffers, static_cast<uint16_t>(target_ / 2)))
     queue_.notify_always();
   else
