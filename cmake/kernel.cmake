@@ -15,8 +15,6 @@ set(kernel_flags
   -nostdinc)
 set(kernel_cxx_flags ${kernel_flags}
   -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Werror
-  # assert() belongs to the application; the unit tests run with these checks on.
-  -DBOOST_DISABLE_ASSERTS
   # libstdc++'s freestanding headers over musl's: the version test belongs to glibc.
   "-D__GLIBC_PREREQ(a,b)=0"
   -isystem/usr/include/c++/${gcc_version} -isystem/usr/include/x86_64-linux-gnu/c++/${gcc_version})
