@@ -77,9 +77,8 @@ thread& next_thread(cpu_state& cs) {
 }
 
 [[gnu::noinline]] void switch_with_vector_state(thread& self, thread& next) {
-  constexpr uintptr_t alignment = 64;
-  void* memory = __builtin_alloca(arch::vector_state_size() + alignment);
-  void* area = reinterpret_cast<void*>(align_up(reinterpret_cast<uintptr_t>(memory), alignment));
+  constexpr size_t alignment_bits = 64 * 8;
+  void* area = __builtin_alloca_with_align(arch::vector_state_size(), alignment_bits);
   arch::save_vector_state(area);
   arch::switch_context(self.context, next.context);
   arch::restore_vector_state(area);
