@@ -95,6 +95,24 @@ ISOLATED_TEST(paging, a_page_without_access_keeps_its_frame) {
   EXPECT_EQ(lookup(0x500000).flags & permissions, rw);
 }
 
+ISOLATED_TEST(paging, a_large_page_moves_whole_or_in_pieces) {
+  start();
+  const uint64_t before = used();
+  const phys_addr frames = mem::allocate_frames(9).value();
+  ASSERT_TRUE(map_large_page(0x40000000, frames, rw).ok());
+  ASSERT_TRUE(move_range(0x40000000, 0x80200000, large_page_size).ok());
+  EXPECT_TRUE(lookup(0x80200000).large);
+  EXPECT_EQ(lookup(0x40000000).flags, 0u);
+  ASSERT_TRUE(move_range(0x80200000, 0x50003000, large_page_size).ok());
+  EXPECT_EQ(lookup(0x50000000).flags, 0u);
+  for (uintptr_t at = 0; at < large_page_size; at += page_size)
+    ASSERT_EQ(raw(lookup(0x50003000 + at).frame), raw(frames) + at);
+  EXPECT_EQ(lookup(0x50003000 + large_page_size).flags, 0u);
+  EXPECT_EQ(lookup(0x80200000).flags, 0u);
+  ASSERT_TRUE(unmap_range(0x50000000, 0x50400000, mem::free_frames).ok());
+  EXPECT_EQ(used(), before);
+}
+
 ISOLATED_TEST(paging, random_work_against_a_model) {
   start();
   const uint64_t before = used();
