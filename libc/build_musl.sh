@@ -38,9 +38,11 @@ sed -i 's/hidden int __setxid(int, /hidden int __setxid(long, /' src/internal/li
 
 for f in $overrides; do
   base=$(basename "${f%.*}")
-  # The folder of the generic file or, where there is only an x86_64 one, that folder's parent;
-  # files without a counterpart in musl go to src/misc.
-  found=$(find src -maxdepth 2 -name "$base.c" -o -path "*/x86_64/$base.[cs]" | LC_ALL=C sort | head -n 1)
+  # Assembly replaces assembly: its folder is that of the x86_64 file; C goes by the generic file.
+  # What has no counterpart in musl goes to src/misc.
+  arch=$(find src -path "*/x86_64/$base.[cs]")
+  generic=$(find src -maxdepth 2 -name "$base.c" | LC_ALL=C sort | head -n 1)
+  case $f in *.s) found=${arch:-$generic} ;; *) found=${generic:-$arch} ;; esac
   target=$(dirname "${found:-src/misc/new}")
   target=${target%/x86_64}
   rm -f "$target/$base.c" "$target/x86_64/$base.c" "$target/x86_64/$base.s"
