@@ -1,17 +1,12 @@
 #include "core/net/addressing.hh"
 
-#include "core/base/result.hh"
 #include "core/boot/options.hh"
+#include "core/fs/node.hh"
 #include "core/log/log.hh"
 #include "core/net/address_config.hh"
 #include "lwip/dhcp.h"
 #include "lwip/dns.h"
 #include "lwip/netif.h"
-
-namespace oblako::fs {
-// Replaces a file of the boot file system. Not there in an image without files.
-[[gnu::weak]] result<void> write_boot_file(const char* path, const void* data, size_t bytes);
-} // namespace oblako::fs
 
 namespace oblako::net {
 namespace {

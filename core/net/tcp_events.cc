@@ -1,0 +1,167 @@
+// What lwIP reports about a connection, and what a socket's poll bits make of it.
+#include "core/net/tcp_socket.hh"
+
+#include "core/net/poller.hh"
+#include "core/net/stack.hh"
+#include "lwip/priv/tcp_priv.h"
+#include <sys/epoll.h>
+
+namespace oblako::net {
+namespace {
+
+constexpr uint32_t input = EPOLLIN | EPOLLRDNORM;
+constexpr uint32_t output = EPOLLOUT | EPOLLWRNORM;
+
+} // namespace
+
+void tcp_socket::adopt(tcp_pcb* connection) {
+  pcb_ = connection;
+  tcp_arg(pcb_, this);
+  tcp_recv(pcb_, on_receive);
+  tcp_sent(pcb_, on_sent);
+  tcp_err(pcb_, on_error);
+}
+
+uint32_t tcp_socket::current_events() const {
+  uint32_t bits = pending_ != error::none ? uint32_t{EPOLLERR} : 0;
+  switch (phase_) {
+  case phase::fresh:
+  case phase::bound:
+    return bits | output | EPOLLHUP;
+  case phase::listening:
+    return bits | (accepted_first_ ? input : 0);
+  case phase::connecting:
+    return bits;
+  case phase::connected:
+  case phase::finished:
+    break;
+  }
+  const bool no_more = phase_ == phase::finished;
+  const bool input_ended = peer_closed_ || read_shut_ || no_more;
+  if (has_input() || input_ended)
+    bits |= input;
+  if (input_ended)
+    bits |= EPOLLRDHUP;
+  if (!full_ || write_shut_ || no_more)
+    bits |= output;
+  if (no_more || (input_ended && write_shut_))
+    bits |= EPOLLHUP;
+  return bits;
+}
+
+void tcp_socket::refresh(uint32_t again) {
+  const uint32_t now = current_events();
+  const uint32_t before = events_;
+  if (now != before)
+    __atomic_store_n(&events_, now, __ATOMIC_RELEASE); // pairs with poll_events()
+  if (const uint32_t news = (now & ~before) | (now & again))
+    readiness().wake_all(news);
+}
+
+bool tcp_socket::poll_sources() { return poll(); }
+
+error tcp_socket::take_error() {
+  const error e = pending_;
+  if (e != error::none) {
+    pending_ = error::none;
+    refresh();
+  }
+  return e;
+}
+
+err_t tcp_socket::on_accept(void* self, tcp_pcb* connection, err_t e) {
+  auto* listener = static_cast<tcp_socket*>(self);
+  if (e != ERR_OK || !connection)
+    return ERR_VAL;
+  auto made = mem::make_shared<tcp_socket>(listener->domain(), 0u);
+  if (!made.ok())
+    return ERR_MEM; // lwIP resets the connection
+  tcp_socket* child = made.take().leak(); // the reference is the queue's
+  child->settings_ = listener->settings_;
+  child->no_delay_ = listener->no_delay_;
+  child->user_timeout_ms_ = listener->user_timeout_ms_;
+  child->keep_idle_ = listener->keep_idle_;
+  child->keep_interval_ = listener->keep_interval_;
+  child->keep_count_ = listener->keep_count_;
+  child->time_to_live_ = listener->time_to_live_;
+  child->type_of_service_ = listener->type_of_service_;
+  child->adopt(connection);
+  child->apply_options();
+  child->phase_ = phase::connected;
+  child->local_ = {connection->local_ip, connection->local_port};
+  child->remote_ = {connection->remote_ip, connection->remote_port};
+  child->events_ = child->current_events();
+  tcp_backlog_delayed(connection); // counts until accept() takes it
+  child->listener_ = listener;
+  (listener->accepted_last_ ? listener->accepted_last_->next_accepted_
+                            : listener->accepted_first_) = child;
+  listener->accepted_last_ = child;
+  note_delivery();
+  listener->refresh(input);
+  return ERR_OK;
+}
+
+err_t tcp_socket::on_connected(void* self, tcp_pcb* connection, err_t) {
+  auto* s = static_cast<tcp_socket*>(self);
+  s->phase_ = phase::connected;
+  s->local_ = {connection->local_ip, connection->local_port};
+  s->refresh();
+  return ERR_OK;
+}
+
+err_t tcp_socket::on_receive(void* self, tcp_pcb*, pbuf* data, err_t) {
+  auto* s = static_cast<tcp_socket*>(self);
+  if (!data) {
+    s->peer_closed_ = true;
+    if (s->write_shut_)
+      s->let_go();
+    s->refresh(input);
+    return ERR_OK;
+  }
+  s->received_bytes_ += data->tot_len;
+  (s->received_last_ ? s->received_last_->next : s->received_) = data;
+  while (data->next)
+    data = data->next;
+  s->received_last_ = data;
+  note_delivery();
+  s->refresh(input);
+  return ERR_OK;
+}
+
+err_t tcp_socket::on_sent(void* self, tcp_pcb* connection, u16_t) {
+  auto* s = static_cast<tcp_socket*>(self);
+  if (s->user_timeout_ms_ != 0 || !connection->unacked)
+    s->progress_ = time::monotonic_ns();
+  if (s->full_ && s->in_flight() <= s->send_limit() / 3 * 2) {
+    s->full_ = false;
+    s->refresh();
+  }
+  return ERR_OK;
+}
+
+// The control block is gone already.
+void tcp_socket::on_error(void* self, err_t e) {
+  auto* s = static_cast<tcp_socket*>(self);
+  s->pcb_ = nullptr;
+  if (s->listener_) {
+    // Nobody has seen this connection yet, and now nobody will.
+    tcp_socket* listener = s->listener_;
+    s->remove_from_listener();
+    listener->refresh();
+    auto forgotten = mem::ref<tcp_socket>::adopt(s);
+    s->free_received();
+    return;
+  }
+  if (e == ERR_CLSD) // both sides closed in order
+    s->peer_closed_ = true;
+  else if (s->phase_ == phase::connecting)
+    s->pending_ = e == ERR_RST ? error::connrefused : error::timedout;
+  else
+    s->pending_ = e == ERR_RST ? error::connreset : error::timedout;
+  if (e != ERR_CLSD)
+    s->write_shut_ = true;
+  s->phase_ = phase::finished;
+  s->refresh(EPOLLERR | EPOLLHUP);
+}
+
+} // namespace oblako::net

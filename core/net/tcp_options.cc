@@ -1,0 +1,250 @@
+// Socket options, ioctl and TCP_INFO of stream sockets.
+#include "core/net/tcp_socket.hh"
+
+#include "core/net/interface_query.hh"
+#include "core/net/stack.hh"
+#include "core/net/timers.hh"
+#include "lwip/priv/tcp_priv.h"
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+namespace oblako::net {
+namespace {
+
+// Linux's numbers for connection states.
+uint8_t state_number(const tcp_pcb* c, bool listening) {
+  if (listening)
+    return TCP_LISTEN;
+  if (!c)
+    return TCP_CLOSE;
+  switch (c->state) {
+  case SYN_SENT:
+    return TCP_SYN_SENT;
+  case SYN_RCVD:
+    return TCP_SYN_RECV;
+  case ESTABLISHED:
+    return TCP_ESTABLISHED;
+  case FIN_WAIT_1:
+    return TCP_FIN_WAIT1;
+  case FIN_WAIT_2:
+    return TCP_FIN_WAIT2;
+  case CLOSE_WAIT:
+    return TCP_CLOSE_WAIT;
+  case CLOSING:
+    return TCP_CLOSING;
+  case LAST_ACK:
+    return TCP_LAST_ACK;
+  case TIME_WAIT:
+    return TCP_TIME_WAIT;
+  default:
+    return TCP_CLOSE;
+  }
+}
+
+bool in_range(int value, int low, int high) { return value >= low && value <= high; }
+
+} // namespace
+
+void tcp_socket::settings_changed() {
+  stack_guard guard;
+  if (pcb_)
+    apply_options();
+}
+
+// Carries the options over to the control block, whichever kind it is at the moment.
+void tcp_socket::apply_options() {
+  if (settings_.keepalive)
+    ip_set_option(pcb_, SOF_KEEPALIVE);
+  else
+    ip_reset_option(pcb_, SOF_KEEPALIVE);
+  pcb_->ttl = time_to_live_;
+  pcb_->tos = type_of_service_;
+  if (phase_ == phase::listening)
+    return;
+  if (settings_.reuse_address || settings_.reuse_port)
+    ip_set_option(pcb_, SOF_REUSEADDR);
+  if (no_delay_)
+    tcp_nagle_disable(pcb_);
+  else
+    tcp_nagle_enable(pcb_);
+  pcb_->keep_idle = static_cast<u32_t>(keep_idle_) * 1000;
+  pcb_->keep_intvl = static_cast<u32_t>(keep_interval_) * 1000;
+  pcb_->keep_cnt = static_cast<u32_t>(keep_count_);
+  note_tcp_activity(); // keepalive may have to be timed now
+}
+
+result<void> tcp_socket::set_option(int level, int name, const void* value, socklen_t length) {
+  if (level == SOL_SOCKET)
+    return socket::set_option(level, name, value, length);
+  if (level == IPPROTO_TCP) {
+    // An option without a number of its own to read: accepted, nothing to do.
+    if (name == TCP_CONGESTION || name == TCP_ULP)
+      return name == TCP_CONGESTION ? result<void>() : result<void>(error::noprotoopt);
+    const int number = TRY(option_int(value, length));
+    stack_guard guard;
+    return set_tcp_option(name, number);
+  }
+  if (level == IPPROTO_IP || level == IPPROTO_IPV6) {
+    const int number = TRY(option_int(value, length));
+    stack_guard guard;
+    if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
+      if (domain() != AF_INET6 || phase_ != phase::fresh)
+        return error::inval;
+      only_ipv6_ = number != 0;
+    } else if ((level == IPPROTO_IP && name == IP_TTL) ||
+               (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS)) {
+      if (number != -1 && !in_range(number, 1, 255))
+        return error::inval;
+      time_to_live_ = number == -1 ? 64 : static_cast<uint8_t>(number);
+    } else if ((level == IPPROTO_IP && name == IP_TOS) ||
+               (level == IPPROTO_IPV6 && name == IPV6_TCLASS)) {
+      type_of_service_ = static_cast<uint8_t>(number);
+    } else {
+      return error::noprotoopt;
+    }
+    if (pcb_)
+      apply_options();
+    return {};
+  }
+  return error::noprotoopt;
+}
+
+result<void> tcp_socket::set_tcp_option(int name, int value) {
+  switch (name) {
+  case TCP_NODELAY:
+    no_delay_ = value != 0;
+    break;
+  case TCP_CORK:
+    cork_ = value != 0;
+    break;
+  case TCP_KEEPIDLE:
+    if (!in_range(value, 1, 32767))
+      return error::inval;
+    keep_idle_ = value;
+    break;
+  case TCP_KEEPINTVL:
+    if (!in_range(value, 1, 32767))
+      return error::inval;
+    keep_interval_ = value;
+    break;
+  case TCP_KEEPCNT:
+    if (!in_range(value, 1, 127))
+      return error::inval;
+    keep_count_ = value;
+    break;
+  case TCP_USER_TIMEOUT:
+    if (value < 0)
+      return error::inval;
+    user_timeout_ms_ = static_cast<uint32_t>(value);
+    progress_ = time::monotonic_ns();
+    return {};
+  case TCP_MAXSEG:
+  case TCP_SYNCNT:
+  case TCP_DEFER_ACCEPT:
+  case TCP_FASTOPEN:
+  case TCP_QUICKACK:
+  case TCP_WINDOW_CLAMP:
+  case TCP_LINGER2:
+  case TCP_NOTSENT_LOWAT:
+    return {}; // hints; the defaults are as good
+  default:
+    return error::noprotoopt;
+  }
+  if (pcb_)
+    apply_options();
+  // Without Nagle or the cork, what was held back may go.
+  if (pcb_ && phase_ == phase::connected && (no_delay_ || !cork_)) {
+    corked_bytes_ = 0;
+    tcp_output(pcb_);
+  }
+  return {};
+}
+
+result<void> tcp_socket::get_option(int level, int name, void* value, socklen_t& length) {
+  if (level == SOL_SOCKET)
+    return socket::get_option(level, name, value, length);
+  stack_guard guard;
+  if (level == IPPROTO_TCP)
+    return get_tcp_option(name, value, length);
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
+    return give_option_int(value, length, only_ipv6_);
+  if ((level == IPPROTO_IP && name == IP_TTL) ||
+      (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS))
+    return give_option_int(value, length, time_to_live_);
+  if ((level == IPPROTO_IP && name == IP_TOS) || (level == IPPROTO_IPV6 && name == IPV6_TCLASS))
+    return give_option_int(value, length, type_of_service_);
+  return error::noprotoopt;
+}
+
+result<void> tcp_socket::get_tcp_option(int name, void* value, socklen_t& length) {
+  switch (name) {
+  case TCP_NODELAY:
+    return give_option_int(value, length, no_delay_);
+  case TCP_CORK:
+    return give_option_int(value, length, cork_);
+  case TCP_KEEPIDLE:
+    return give_option_int(value, length, keep_idle_);
+  case TCP_KEEPINTVL:
+    return give_option_int(value, length, keep_interval_);
+  case TCP_KEEPCNT:
+    return give_option_int(value, length, keep_count_);
+  case TCP_USER_TIMEOUT:
+    return give_option_int(value, length, static_cast<int>(user_timeout_ms_));
+  case TCP_MAXSEG:
+    return give_option_int(value, length,
+                           pcb_ && phase_ == phase::connected ? pcb_->mss : 536);
+  case TCP_INFO:
+    fill_info(value, length);
+    return {};
+  case TCP_DEFER_ACCEPT:
+  case TCP_FASTOPEN:
+  case TCP_QUICKACK:
+    return give_option_int(value, length, 0);
+  case TCP_CONGESTION:
+    return give_option(value, length, "reno", 5);
+  default:
+    return error::noprotoopt;
+  }
+}
+
+void tcp_socket::fill_info(void* value, socklen_t& length) {
+  struct tcp_info info = {};
+  info.tcpi_state = state_number(pcb_, phase_ == phase::listening);
+  if (pcb_ && phase_ == phase::connected) {
+    info.tcpi_retransmits = pcb_->nrtx;
+    info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * TCP_SLOW_INTERVAL * 1000;
+    info.tcpi_rtt = static_cast<uint32_t>(pcb_->sa >> 3) * TCP_SLOW_INTERVAL * 1000;
+    info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = pcb_->mss;
+    info.tcpi_snd_cwnd = pcb_->cwnd / pcb_->mss;
+    info.tcpi_snd_ssthresh = pcb_->ssthresh / pcb_->mss;
+    info.tcpi_unacked = static_cast<uint32_t>(in_flight()) / pcb_->mss;
+    info.tcpi_rcv_space = TCP_WND;
+  }
+  (void)give_option(value, length, &info, sizeof info);
+}
+
+result<long> tcp_socket::control(unsigned long request, void* app_argument) {
+  int number;
+  switch (request) {
+  case FIONREAD: {
+    stack_guard guard;
+    if (phase_ == phase::listening)
+      return error::inval;
+    number = static_cast<int>(received_bytes_);
+    break;
+  }
+  case TIOCOUTQ: {
+    stack_guard guard;
+    number = pcb_ && phase_ == phase::connected ? static_cast<int>(in_flight()) : 0;
+    break;
+  }
+  default:
+    return interface_control(request, app_argument);
+  }
+  TRY(mem::write_app(static_cast<int*>(app_argument), number));
+  return 0;
+}
+
+} // namespace oblako::net

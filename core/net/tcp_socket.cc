@@ -1,0 +1,394 @@
+// Opening and closing: names, connecting, listening, accepting, shutting down.
+#include "core/net/tcp_socket.hh"
+
+#include "core/net/poller.hh"
+#include "core/net/stack.hh"
+#include "core/net/timers.hh"
+#include "lwip/priv/tcp_priv.h"
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+
+namespace oblako::net {
+namespace {
+
+constexpr int max_backlog = 4096;
+
+// True if a socket bound to this address and port would collide with one there is. As on Linux,
+// SO_REUSEADDR on both lets them share it unless one listens.
+bool address_taken(const ip_addr_t& ip, uint16_t port, bool reuse) {
+  for (size_t list = 0; list < NUM_TCP_PCB_LISTS; ++list) {
+    for (tcp_pcb* c = *tcp_pcb_lists[list]; c; c = c->next) {
+      if (c->local_port != port || !addresses_overlap(c->local_ip, ip))
+        continue;
+      const bool both_reuse = reuse && (c->so_options & SOF_REUSEADDR);
+      if (c->state == LISTEN || !both_reuse)
+        return true;
+    }
+  }
+  return false;
+}
+
+bool port_used(uint16_t port) {
+  for (size_t list = 0; list < NUM_TCP_PCB_LISTS; ++list)
+    for (tcp_pcb* c = *tcp_pcb_lists[list]; c; c = c->next)
+      if (c->local_port == port)
+        return true;
+  return false;
+}
+
+} // namespace
+
+result<mem::ref<tcp_socket>> tcp_socket::make(int domain, uint32_t status_flags) {
+  auto s = TRY(mem::make_shared<tcp_socket>(domain, status_flags));
+  stack_guard guard;
+  TRY(s->ensure_block());
+  s->events_ = s->current_events();
+  return s;
+}
+
+tcp_socket::tcp_socket(int domain, uint32_t status_flags)
+    : socket(domain, SOCK_STREAM, IPPROTO_TCP, status_flags) {
+  settings_.send_buffer = TCP_SND_BUF;
+  settings_.receive_buffer = TCP_WND;
+}
+
+// A socket that was never given a descriptor, or the last reference after closed().
+tcp_socket::~tcp_socket() {
+  if (!pcb_ && !received_ && !accepted_first_)
+    return;
+  if (stack_lock.held_by_me()) {
+    close_block();
+  } else {
+    stack_guard guard;
+    close_block();
+  }
+}
+
+result<void> tcp_socket::ensure_block() {
+  if (pcb_)
+    return {};
+  tcp_pcb* block = tcp_new_ip_type(domain() == AF_INET6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
+  if (!block)
+    return error::nobufs;
+  adopt(block);
+  phase_ = phase::fresh;
+  local_ = remote_ = {};
+  if (domain() == AF_INET6)
+    IP_SET_TYPE_VAL(local_.ip, IPADDR_TYPE_V6);
+  return {};
+}
+
+// --- names
+
+result<void> tcp_socket::bind(const socket_address& local) {
+  const endpoint e = TRY(endpoint_from(local, domain()));
+  stack_guard guard;
+  if (phase_ != phase::fresh)
+    return error::inval;
+  TRY(ensure_block());
+  if (!is_local(e.ip))
+    return error::addrnotavail;
+  TRY(bind_to(e));
+  phase_ = phase::bound;
+  return {};
+}
+
+result<void> tcp_socket::bind_to(const endpoint& local) {
+  const ip_addr_t ip =
+      binding_address(local, domain(), only_ipv6_ ? only_ipv6::yes : only_ipv6::no);
+  uint16_t port = local.port;
+  if (port == 0)
+    port = pick_port(port_used);
+  else if (address_taken(ip, port, settings_.reuse_address || settings_.reuse_port))
+    return error::addrinuse;
+  if (port == 0)
+    return error::addrinuse;
+  // lwIP's own check is coarser than the one above: keep it out of the way.
+  const u8_t options = pcb_->so_options;
+  ip_set_option(pcb_, SOF_REUSEADDR);
+  const err_t e = tcp_bind(pcb_, &ip, port);
+  if (e != ERR_OK) {
+    pcb_->so_options = options;
+    return error_of(e);
+  }
+  local_ = local;
+  local_.port = port;
+  return {};
+}
+
+result<void> tcp_socket::local_name(socket_address& out) {
+  stack_guard guard;
+  endpoint_to(local_, domain(), out);
+  return {};
+}
+
+result<void> tcp_socket::peer_name(socket_address& out) {
+  stack_guard guard;
+  if (phase_ != phase::connected)
+    return error::notconn;
+  endpoint_to(remote_, domain(), out);
+  return {};
+}
+
+// --- connecting
+
+result<void> tcp_socket::connect(const socket_address& remote) {
+  const endpoint e = TRY(endpoint_from(remote, domain()));
+  {
+    stack_guard guard;
+    TRY(connecting_or_error(e));
+    if (phase_ == phase::connecting && nonblocking(0))
+      return error::inprogress;
+  }
+  auto waited = net::wait_until(
+      readiness(), [this] { return poll_events() != 0; }, send_deadline());
+  if (!waited.ok())
+    return waited.code() == error::timedout ? error::inprogress : waited.code();
+  stack_guard guard;
+  const error failed = take_error();
+  if (failed != error::none)
+    return failed;
+  return phase_ == phase::connected ? result<void>() : result<void>(error::connaborted);
+}
+
+result<void> tcp_socket::connecting_or_error(const endpoint& remote) {
+  switch (phase_) {
+  case phase::connecting:
+    return nonblocking(0) ? result<void>(error::already) : result<void>();
+  case phase::connected:
+  case phase::listening:
+    return error::isconn;
+  case phase::finished:
+    if (pending_ != error::none)
+      return take_error();
+    peer_closed_ = read_shut_ = write_shut_ = false;
+    [[fallthrough]];
+  case phase::fresh:
+  case phase::bound:
+    return start_connecting(remote);
+  }
+  return error::inval;
+}
+
+result<void> tcp_socket::start_connecting(endpoint remote) {
+  if (remote.port == 0)
+    return error::connrefused;
+  any_to_loopback(remote.ip);
+  if (only_ipv6_ && IP_IS_V4_VAL(remote.ip))
+    return error::netunreach;
+  if (ip_addr_ismulticast(&remote.ip))
+    return error::netunreach;
+  TRY(ensure_block());
+  if (phase_ != phase::bound) {
+    endpoint any;
+    if (IP_IS_V6_VAL(remote.ip))
+      IP_SET_TYPE_VAL(any.ip, IPADDR_TYPE_V6);
+    TRY(bind_to(any));
+  }
+  apply_options();
+  progress_ = time::monotonic_ns();
+  const err_t e = tcp_connect(pcb_, &remote.ip, remote.port, on_connected);
+  if (e != ERR_OK) {
+    if (phase_ != phase::bound) {
+      tcp_pcb* block = pcb_;
+      let_go();
+      tcp_abort(block);
+      phase_ = phase::fresh;
+    }
+    return e == ERR_USE ? error::addrnotavail : error_of(e);
+  }
+  phase_ = phase::connecting;
+  local_ = {pcb_->local_ip, pcb_->local_port};
+  remote_ = remote;
+  note_tcp_activity();
+  refresh();
+  return {};
+}
+
+// --- listening
+
+result<void> tcp_socket::listen(int backlog) {
+  const int wanted = backlog < 0 ? max_backlog : min_of(backlog, max_backlog);
+  stack_guard guard;
+  const auto limit = static_cast<u16_t>(wanted + 1); // Linux lets one more in
+  if (phase_ == phase::listening) {
+    tcp_backlog_set(pcb_, limit);
+    return {};
+  }
+  if (phase_ != phase::fresh && phase_ != phase::bound)
+    return error::inval;
+  TRY(ensure_block());
+  if (phase_ == phase::fresh) {
+    endpoint any;
+    if (domain() == AF_INET6)
+      IP_SET_TYPE_VAL(any.ip, IPADDR_TYPE_V6);
+    TRY(bind_to(any));
+    phase_ = phase::bound;
+  }
+  apply_options();
+  // Two bound sockets may share an address until one of them listens.
+  err_t e;
+  tcp_pcb* listening = tcp_listen_with_backlog_and_err(pcb_, limit, &e);
+  if (!listening)
+    return error_of(e);
+  pcb_ = listening;
+  phase_ = phase::listening;
+  tcp_arg(pcb_, this);
+  tcp_accept(pcb_, on_accept);
+  if (!settings_.reuse_address && !settings_.reuse_port)
+    ip_reset_option(pcb_, SOF_REUSEADDR);
+  refresh();
+  return {};
+}
+
+result<mem::ref<socket>> tcp_socket::accept(socket_address& peer, uint32_t flags) {
+  const uint64_t deadline = receive_deadline();
+  for (;;) {
+    {
+      stack_guard guard;
+      if (phase_ != phase::listening)
+        return error::inval;
+      if (auto child = take_accepted()) {
+        child->set_flags(flags);
+        endpoint_to(child->remote_, child->domain(), peer);
+        return mem::ref<socket>(std::move(child));
+      }
+    }
+    if (nonblocking(0))
+      return error::again;
+    auto waited = net::wait_until(readiness(), [this] { return poll_events() != 0; }, deadline);
+    if (!waited.ok())
+      return wait_error(waited.code());
+  }
+}
+
+// The oldest finished connection, with its reference.
+mem::ref<tcp_socket> tcp_socket::take_accepted() {
+  tcp_socket* child = accepted_first_;
+  if (!child)
+    return {};
+  child->remove_from_listener();
+  if (child->pcb_)
+    tcp_backlog_accepted(child->pcb_);
+  refresh();
+  return mem::ref<tcp_socket>::adopt(child);
+}
+
+void tcp_socket::remove_from_listener() {
+  tcp_socket* previous = nullptr;
+  for (tcp_socket* s = listener_->accepted_first_; s != this; s = s->next_accepted_)
+    previous = s;
+  (previous ? previous->next_accepted_ : listener_->accepted_first_) = next_accepted_;
+  if (listener_->accepted_last_ == this)
+    listener_->accepted_last_ = previous;
+  next_accepted_ = nullptr;
+  listener_ = nullptr;
+}
+
+// Connections nobody will accept any more are reset.
+void tcp_socket::stop_listening() {
+  tcp_pcb* block = pcb_;
+  pcb_ = nullptr;
+  tcp_close(block);
+  while (auto child = take_accepted()) {
+    child->settings_.linger = true;
+    child->settings_.linger_seconds = 0;
+    child->close_block();
+  }
+}
+
+// --- closing
+
+void tcp_socket::closed() {
+  stack_guard guard;
+  close_block();
+}
+
+result<void> tcp_socket::shutdown(int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR)
+    return error::inval;
+  stack_guard guard;
+  if (phase_ == phase::listening && how != SHUT_WR) {
+    stop_listening();
+    phase_ = phase::finished;
+    read_shut_ = true;
+    refresh();
+    return {};
+  }
+  if (phase_ != phase::connected && phase_ != phase::finished)
+    return error::notconn;
+  if (phase_ == phase::finished && !pcb_ && !peer_closed_ && !write_shut_)
+    return error::notconn;
+  if (how != SHUT_WR)
+    read_shut_ = true;
+  if (how != SHUT_RD)
+    shut_write();
+  refresh();
+  return {};
+}
+
+void tcp_socket::shut_write() {
+  if (write_shut_)
+    return;
+  write_shut_ = true;
+  if (!pcb_)
+    return;
+  tcp_shutdown(pcb_, 0, 1);
+  note_tcp_activity();
+  if (peer_closed_)
+    let_go();
+}
+
+void tcp_socket::let_go() {
+  tcp_arg(pcb_, nullptr);
+  tcp_recv(pcb_, nullptr);
+  tcp_sent(pcb_, nullptr);
+  tcp_err(pcb_, nullptr);
+  pcb_ = nullptr;
+}
+
+void tcp_socket::free_received() {
+  const bool unread = received_ != nullptr;
+  while (pbuf* p = received_) {
+    received_ = p->next;
+    p->next = nullptr;
+    p->tot_len = p->len;
+    pbuf_free(p);
+  }
+  received_last_ = nullptr;
+  received_bytes_ = 0;
+  if (unread)
+    read_shut_ = true;
+}
+
+// The connection's end as far as this socket is concerned. With data unread, or a linger time of
+// zero, the peer is told that something was lost; otherwise lwIP sends the rest in the background.
+void tcp_socket::close_block() {
+  const phase was = phase_;
+  phase_ = phase::finished;
+  if (was == phase::listening && pcb_) {
+    stop_listening();
+  } else if (pcb_) {
+    const bool reset = has_input() || (settings_.linger && settings_.linger_seconds == 0);
+    const bool already_shut = write_shut_;
+    tcp_pcb* block = pcb_;
+    let_go();
+    if (was != phase::connected) {
+      tcp_close(block); // nothing to tell anybody
+    } else if (reset) {
+      tcp_abort(block);
+    } else {
+      tcp_set_flags(block, TF_RXCLOSED);
+      block->tmr = tcp_ticks;
+      if (!already_shut)
+        tcp_shutdown(block, 0, 1);
+    }
+    note_tcp_activity();
+  }
+  free_received();
+  read_shut_ = write_shut_ = true;
+  refresh();
+}
+
+} // namespace oblako::net

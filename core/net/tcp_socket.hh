@@ -1,0 +1,127 @@
+// Stream sockets over TCP, on lwIP's raw API.
+//
+// A socket owns at most one of lwIP's control blocks (pcb_). lwIP frees them on its own: after an
+// error, which it reports, and after TIME_WAIT, which it does not. So a socket lets go of its block
+// at the latest when both directions are closed, and then lwIP finishes alone; what is still to be
+// sent is held by the segments themselves (send_buffer.hh).
+//
+// Everything below `private` is guarded by the stack's lock, except events_, which poll_events()
+// reads without.
+#pragma once
+
+#include "core/net/inet_address.hh"
+#include "core/net/socket.hh"
+#include "lwip/tcp.h"
+
+namespace oblako::net {
+
+class tcp_socket final : public socket {
+public:
+  // Errors: nomem.
+  static result<mem::ref<tcp_socket>> make(int domain, uint32_t status_flags);
+  tcp_socket(int domain, uint32_t status_flags);
+  ~tcp_socket() override;
+
+  result<void> bind(const socket_address& local) override;
+  result<void> connect(const socket_address& remote) override;
+  result<void> listen(int backlog) override;
+  result<mem::ref<socket>> accept(socket_address& peer, uint32_t flags) override;
+  result<void> local_name(socket_address& out) override;
+  result<void> peer_name(socket_address& out) override;
+  result<void> shutdown(int how) override;
+  result<size_t> send(message& m) override;
+  result<size_t> receive(message& m) override;
+  result<void> set_option(int level, int name, const void* value, socklen_t length) override;
+  result<void> get_option(int level, int name, void* value, socklen_t& length) override;
+  result<long> control(unsigned long request, void* app_argument) override;
+
+  uint32_t poll_events() override { return __atomic_load_n(&events_, __ATOMIC_ACQUIRE); }
+  bool poll_sources() override;
+  bool needs_network() const override { return true; }
+  void closed() override;
+
+private:
+  friend void watch_connections(uint64_t now);
+
+  enum class phase : uint8_t { fresh, bound, listening, connecting, connected, finished };
+
+  error take_error() override;
+  bool accepting() const override { return phase_ == phase::listening; }
+  void settings_changed() override;
+
+  // --- lwIP's callbacks (tcp_events.cc). Context: lock held, inside lwIP.
+  static err_t on_accept(void* self, tcp_pcb* connection, err_t e);
+  static err_t on_connected(void* self, tcp_pcb* connection, err_t e);
+  static err_t on_receive(void* self, tcp_pcb* connection, pbuf* data, err_t e);
+  static err_t on_sent(void* self, tcp_pcb* connection, u16_t bytes);
+  static void on_error(void* self, err_t e);
+  // Takes over a control block, new or accepted.
+  void adopt(tcp_pcb* connection);
+  // Gives the block up; lwIP goes on without us.
+  void let_go();
+
+  uint32_t current_events() const;
+  // Recomputes events_ and notifies of what is new, and of `again` even if it is not.
+  void refresh(uint32_t again = 0);
+
+  // --- opening and closing (tcp_socket.cc)
+  result<void> ensure_block();
+  result<void> bind_to(const endpoint& local);
+  result<void> start_connecting(endpoint remote);
+  result<void> connecting_or_error(const endpoint& remote);
+  mem::ref<tcp_socket> take_accepted();
+  void remove_from_listener();
+  void stop_listening();
+  void close_block();
+  void free_received();
+  void shut_write();
+
+  // --- transfer (tcp_transfer.cc)
+  result<size_t> take_received(mem::io_buffers& to, bool peek);
+  void consumed(size_t bytes);
+  size_t send_space() const;
+  size_t in_flight() const;
+  size_t send_limit() const;
+  result<void> can_send();
+  result<size_t> queue_some(mem::io_buffers& from, bool more);
+  result<size_t> queue_small(mem::io_buffers& from, size_t bytes, bool more);
+  result<size_t> queue_large(mem::io_buffers& from, size_t bytes, bool more);
+  void push(bool more);
+  bool has_input() const { return received_ != nullptr; }
+
+  result<void> set_tcp_option(int name, int value);
+  result<void> get_tcp_option(int name, void* value, socklen_t& length);
+  void fill_info(void* value, socklen_t& length);
+  void apply_options();
+
+  tcp_pcb* pcb_ = nullptr; // a tcp_pcb_listen while listening
+  phase phase_ = phase::fresh;
+  bool peer_closed_ = false; // its FIN came
+  bool read_shut_ = false, write_shut_ = false;
+  bool full_ = false;      // the send queue ran full; writable again when a third is free
+  bool only_ipv6_ = false;
+  bool no_delay_ = false;
+  bool cork_ = false;
+  error pending_ = error::none; // SO_ERROR
+  uint32_t events_ = 0;
+
+  pbuf* received_ = nullptr; // pbufs linked by `next`, first one possibly begun
+  pbuf* received_last_ = nullptr;
+  uint32_t received_bytes_ = 0;
+  uint32_t corked_bytes_ = 0;
+
+  endpoint local_, remote_;
+
+  // A listener's finished connections, and the way back from one of them.
+  tcp_socket* accepted_first_ = nullptr;
+  tcp_socket* accepted_last_ = nullptr;
+  tcp_socket* next_accepted_ = nullptr;
+  tcp_socket* listener_ = nullptr;
+
+  uint32_t user_timeout_ms_ = 0;
+  uint64_t progress_ = 0; // when the peer last acknowledged something, or the queue was empty
+  int keep_idle_ = 7200, keep_interval_ = 75, keep_count_ = 9; // seconds, seconds, probes
+  uint8_t time_to_live_ = 64, type_of_service_ = 0;
+};
+
+} // namespace oblako::net

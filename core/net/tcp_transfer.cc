@@ -1,0 +1,239 @@
+// Moving data: from the application into segments, and from received packets to the application.
+//
+// A small write is copied once onto the stack and from there by lwIP into the segment's own pbuf: one
+// packet buffer, no more. A larger one is copied once into a send_buffer that the segments refer to.
+#include "core/net/tcp_socket.hh"
+
+#include "core/net/poller.hh"
+#include "core/net/port.hh"
+#include "core/net/send_buffer.hh"
+#include "core/net/stack.hh"
+#include "core/net/timers.hh"
+#include "lwip/priv/tcp_priv.h"
+#include <sys/epoll.h>
+
+namespace oblako::net {
+namespace {
+
+constexpr size_t small_write = TCP_MSS;
+// With memory short, a connection may have no more than this in flight.
+constexpr size_t in_flight_when_short = 16_KiB;
+
+} // namespace
+
+// --- receiving
+
+result<size_t> tcp_socket::receive(message& m) {
+  if (m.flags & MSG_OOB)
+    return error::inval;
+  const bool peek = m.flags & MSG_PEEK;
+  const bool wait_for_all = (m.flags & MSG_WAITALL) && !peek;
+  const uint64_t deadline = receive_deadline();
+  size_t done = 0;
+  for (;;) {
+    {
+      stack_guard guard;
+      if (phase_ == phase::fresh || phase_ == phase::bound || phase_ == phase::listening)
+        return error::notconn;
+      auto taken = take_received(m.data, peek);
+      if (!taken.ok())
+        return done ? result<size_t>(done) : result<size_t>(taken.code());
+      done += *taken;
+      if (m.data.remaining() == 0 || (done && !wait_for_all))
+        return done;
+      if (done == 0 && pending_ != error::none)
+        return take_error();
+      if (peer_closed_ || read_shut_ || phase_ == phase::finished)
+        return done;
+    }
+    if (nonblocking(m.flags))
+      return done ? result<size_t>(done) : result<size_t>(error::again);
+    constexpr uint32_t wanted = EPOLLIN | EPOLLERR | EPOLLHUP;
+    auto waited = net::wait_until(
+        readiness(), [this] { return (poll_events() & wanted) != 0; }, deadline);
+    if (!waited.ok())
+      return done ? result<size_t>(done) : result<size_t>(wait_error(waited.code()));
+  }
+}
+
+result<size_t> tcp_socket::take_received(mem::io_buffers& to, bool peek) {
+  size_t total = 0;
+  pbuf* p = received_;
+  while (p && to.remaining()) {
+    const size_t wanted = min_of<size_t>(p->len, to.remaining());
+    auto moved = to.put(p->payload, wanted);
+    if (!moved.ok()) {
+      if (total == 0)
+        return moved;
+      break;
+    }
+    total += *moved;
+    pbuf* next = p->next;
+    if (!peek && *moved == p->len) {
+      p->next = nullptr;
+      p->tot_len = p->len;
+      pbuf_free(p);
+      received_ = next;
+    } else if (!peek) {
+      pbuf_remove_header(p, *moved);
+    }
+    if (*moved < wanted)
+      break;
+    p = next;
+  }
+  if (!peek && total != 0)
+    consumed(total);
+  return total;
+}
+
+void tcp_socket::consumed(size_t bytes) {
+  received_bytes_ -= static_cast<uint32_t>(bytes);
+  if (!received_) {
+    received_last_ = nullptr;
+    refresh();
+  }
+  if (!pcb_ || peer_closed_)
+    return;
+  while (bytes > 0) {
+    const auto step = static_cast<u16_t>(min_of<size_t>(bytes, 0xffff));
+    tcp_recved(pcb_, step);
+    bytes -= step;
+  }
+}
+
+// --- sending
+
+result<size_t> tcp_socket::send(message& m) {
+  if (m.flags & MSG_OOB)
+    return error::opnotsupp;
+  const uint64_t deadline = send_deadline();
+  size_t done = 0;
+  for (;;) {
+    error failed = error::none;
+    {
+      stack_guard guard;
+      auto ready = can_send();
+      if (ready.ok()) {
+        auto queued = queue_some(m.data, m.flags & MSG_MORE);
+        if (queued.ok())
+          done += *queued;
+        else
+          failed = queued.code();
+        if (m.data.remaining() == 0 && queued.ok())
+          return done;
+      } else {
+        failed = ready.code();
+      }
+    }
+    if (failed == error::pipe && done == 0)
+      return broken_pipe(m.flags);
+    if (failed != error::none && failed != error::again)
+      return done ? result<size_t>(done) : result<size_t>(failed);
+    if (nonblocking(m.flags))
+      return done ? result<size_t>(done) : result<size_t>(error::again);
+    constexpr uint32_t wanted = EPOLLOUT | EPOLLERR | EPOLLHUP;
+    auto waited = net::wait_until(
+        readiness(), [this] { return (poll_events() & wanted) != 0; }, deadline);
+    if (!waited.ok())
+      return done ? result<size_t>(done) : result<size_t>(wait_error(waited.code()));
+  }
+}
+
+// Errors: again while connecting, pipe, the pending error.
+result<void> tcp_socket::can_send() {
+  if (pending_ != error::none)
+    return take_error();
+  if (phase_ == phase::connecting)
+    return error::again;
+  if (phase_ != phase::connected || write_shut_ || !pcb_)
+    return error::pipe;
+  return {};
+}
+
+size_t tcp_socket::in_flight() const { return TCP_SND_BUF - pcb_->snd_buf; }
+
+size_t tcp_socket::send_limit() const {
+  return min_of<size_t>(settings_.send_buffer, TCP_SND_BUF);
+}
+
+size_t tcp_socket::send_space() const {
+  const size_t used = in_flight();
+  size_t limit = send_limit();
+  if (used >= in_flight_when_short && memory_is_short())
+    limit = in_flight_when_short;
+  return used < limit ? limit - used : 0;
+}
+
+// Queues what fits. Errors: fault, nobufs (nothing queued).
+result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
+  if (!pcb_->unsent && !pcb_->unacked)
+    progress_ = user_timeout_ms_ ? time::monotonic_ns() : 0;
+  size_t done = 0;
+  error failed = error::none;
+  while (from.remaining() != 0) {
+    const size_t space = send_space();
+    if (space == 0)
+      break;
+    const size_t bytes = min_of(space, from.remaining());
+    auto queued = bytes <= small_write
+                      ? queue_small(from, bytes, more || bytes < from.remaining())
+                      : queue_large(from, bytes, more);
+    if (!queued.ok()) {
+      failed = queued.code();
+      break;
+    }
+    done += *queued;
+  }
+  if (from.remaining() != 0) {
+    full_ = true;
+    refresh();
+  }
+  if (done != 0) {
+    corked_bytes_ += static_cast<uint32_t>(done);
+    push(more);
+    note_tcp_activity();
+  }
+  return done == 0 && failed != error::none ? result<size_t>(failed) : result<size_t>(done);
+}
+
+result<size_t> tcp_socket::queue_small(mem::io_buffers& from, size_t bytes, bool more) {
+  uint8_t staging[small_write];
+  const mem::io_buffers before = from;
+  const size_t got = TRY(from.get(staging, bytes));
+  const u8_t flags = TCP_WRITE_FLAG_COPY | (more ? TCP_WRITE_FLAG_MORE : 0);
+  if (tcp_write(pcb_, staging, static_cast<u16_t>(got), flags) == ERR_OK)
+    return got;
+  from = before;
+  return error::nobufs;
+}
+
+result<size_t> tcp_socket::queue_large(mem::io_buffers& from, size_t bytes, bool more) {
+  auto made = send_buffer::make(bytes);
+  if (!made.ok())
+    return error::nobufs;
+  send_buffer* buffer = *made;
+  const mem::io_buffers before = from;
+  auto got = from.get(buffer->data(), min_of(bytes, buffer->capacity()));
+  if (!got.ok()) {
+    buffer->drop_reference();
+    return got;
+  }
+  const bool last = from.remaining() == 0 && !more;
+  const bool queued =
+      buffer->queue(pcb_, static_cast<u16_t>(*got), last ? 0 : TCP_WRITE_FLAG_MORE);
+  buffer->drop_reference(); // the segments have theirs
+  if (queued)
+    return got;
+  from = before;
+  return error::nobufs;
+}
+
+// Sends what may be sent. With MSG_MORE or TCP_CORK only whole segments go out.
+void tcp_socket::push(bool more) {
+  if ((more || cork_) && corked_bytes_ < pcb_->mss)
+    return;
+  corked_bytes_ = 0;
+  tcp_output(pcb_);
+}
+
+} // namespace oblako::net

@@ -1,0 +1,404 @@
+#include "core/net/udp_socket.hh"
+
+#include "core/net/interface_query.hh"
+#include "core/net/poller.hh"
+#include "core/net/stack.hh"
+#include "lwip/netif.h"
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+
+namespace oblako::net {
+namespace {
+
+constexpr uint32_t default_buffer = 212992; // Linux's
+constexpr size_t largest_datagram = 65507;
+// What a queued datagram costs beside its data.
+constexpr uint32_t datagram_overhead = 256;
+
+bool address_taken(const udp_pcb* self, const ip_addr_t& ip, uint16_t port, bool reuse) {
+  for (udp_pcb* p = udp_pcbs; p; p = p->next)
+    if (p != self && p->local_port == port && addresses_overlap(p->local_ip, ip) &&
+        !(reuse && (p->so_options & SOF_REUSEADDR)))
+      return true;
+  return false;
+}
+
+bool port_used(uint16_t port) {
+  for (udp_pcb* p = udp_pcbs; p; p = p->next)
+    if (p->local_port == port)
+      return true;
+  return false;
+}
+
+// A datagram that will be cut into fragments carries one checksum over all of them, which a device
+// cannot make: for those lwIP does.
+class software_checksum : noncopyable {
+public:
+  software_checksum(netif* n, size_t bytes) : n_(n) {
+    if (!n || n->mtu == 0 || bytes + 48 <= n->mtu)
+      n_ = nullptr;
+    if (!n_)
+      return;
+    before_ = n_->chksum_flags;
+    n_->chksum_flags |= NETIF_CHECKSUM_GEN_UDP;
+  }
+  ~software_checksum() {
+    if (n_)
+      n_->chksum_flags = before_;
+  }
+
+private:
+  netif* n_;
+  u16_t before_ = 0;
+};
+
+} // namespace
+
+result<mem::ref<udp_socket>> udp_socket::make(int domain, uint32_t status_flags) {
+  auto s = TRY(mem::make_shared<udp_socket>(domain, status_flags));
+  stack_guard guard;
+  s->pcb_ = udp_new_ip_type(domain == AF_INET6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
+  if (!s->pcb_)
+    return error::nomem;
+  udp_recv(s->pcb_, on_receive, s.get());
+  s->apply_options();
+  s->refresh();
+  return s;
+}
+
+udp_socket::udp_socket(int domain, uint32_t status_flags)
+    : socket(domain, SOCK_DGRAM, IPPROTO_UDP, status_flags) {
+  settings_.receive_buffer = settings_.send_buffer = default_buffer;
+  if (domain == AF_INET6)
+    IP_SET_TYPE_VAL(local_.ip, IPADDR_TYPE_V6);
+}
+
+udp_socket::~udp_socket() {
+  if (pcb_)
+    closed();
+}
+
+void udp_socket::closed() {
+  stack_guard guard;
+  close_block();
+}
+
+void udp_socket::close_block() {
+  if (pcb_)
+    udp_remove(pcb_);
+  pcb_ = nullptr;
+  while (first_)
+    drop_first();
+  read_shut_ = write_shut_ = true;
+  refresh();
+}
+
+void udp_socket::drop_first() {
+  datagram* d = first_;
+  first_ = d->next;
+  if (!first_)
+    last_ = nullptr;
+  queued_bytes_ -= d->data->tot_len + datagram_overhead;
+  pbuf_free(d->data);
+  mem::release_sized(d, sizeof *d);
+}
+
+void udp_socket::refresh(uint32_t again) {
+  uint32_t now = EPOLLOUT | EPOLLWRNORM;
+  if (first_ || read_shut_)
+    now |= EPOLLIN | EPOLLRDNORM;
+  if (read_shut_)
+    now |= EPOLLRDHUP;
+  if (read_shut_ && write_shut_)
+    now |= EPOLLHUP;
+  const uint32_t before = events_;
+  if (now != before)
+    __atomic_store_n(&events_, now, __ATOMIC_RELEASE); // pairs with poll_events()
+  if (const uint32_t news = (now & ~before) | (now & again))
+    readiness().wake_all(news);
+}
+
+bool udp_socket::poll_sources() { return poll(); }
+
+// --- names
+
+result<void> udp_socket::bind(const socket_address& local) {
+  const endpoint e = TRY(endpoint_from(local, domain()));
+  stack_guard guard;
+  if (bound_ || !pcb_)
+    return error::inval;
+  if (!is_local(e.ip))
+    return error::addrnotavail;
+  return bind_to(e);
+}
+
+result<void> udp_socket::bind_to(const endpoint& local) {
+  const ip_addr_t ip =
+      binding_address(local, domain(), only_ipv6_ ? only_ipv6::yes : only_ipv6::no);
+  uint16_t port = local.port;
+  if (port == 0)
+    port = pick_port(port_used);
+  else if (address_taken(pcb_, ip, port, settings_.reuse_address || settings_.reuse_port))
+    return error::addrinuse;
+  if (port == 0)
+    return error::addrinuse;
+  const u8_t options = pcb_->so_options;
+  ip_set_option(pcb_, SOF_REUSEADDR); // the check above is the one that counts
+  const err_t e = udp_bind(pcb_, &ip, port);
+  pcb_->so_options = options;
+  if (e != ERR_OK)
+    return error_of(e);
+  local_ = local;
+  local_.port = port;
+  bound_ = true;
+  return {};
+}
+
+result<void> udp_socket::connect(const socket_address& remote) {
+  if (remote.length >= sizeof(sa_family_t) && remote.base.sa_family == AF_UNSPEC) {
+    stack_guard guard;
+    if (pcb_)
+      udp_disconnect(pcb_);
+    connected_ = false;
+    return {};
+  }
+  endpoint e = TRY(endpoint_from(remote, domain()));
+  any_to_loopback(e.ip);
+  stack_guard guard;
+  if (!pcb_)
+    return error::inval;
+  if (!bound_) {
+    endpoint any;
+    any.ip = local_.ip;
+    TRY(bind_to(any));
+  }
+  netif* route = ip_route(&pcb_->local_ip, &e.ip);
+  if (!route)
+    return error::netunreach;
+  const err_t outcome = udp_connect(pcb_, &e.ip, e.port);
+  if (outcome != ERR_OK)
+    return error_of(outcome);
+  if (is_any(local_.ip))
+    if (const ip_addr_t* own = ip_netif_get_local_ip(route, &e.ip))
+      local_.ip = *own;
+  remote_ = e;
+  connected_ = true;
+  return {};
+}
+
+result<void> udp_socket::local_name(socket_address& out) {
+  stack_guard guard;
+  endpoint_to(local_, domain(), out);
+  return {};
+}
+
+result<void> udp_socket::peer_name(socket_address& out) {
+  stack_guard guard;
+  if (!connected_)
+    return error::notconn;
+  endpoint_to(remote_, domain(), out);
+  return {};
+}
+
+result<void> udp_socket::shutdown(int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR)
+    return error::inval;
+  stack_guard guard;
+  if (!connected_)
+    return error::notconn;
+  read_shut_ |= how != SHUT_WR;
+  write_shut_ |= how != SHUT_RD;
+  refresh();
+  return {};
+}
+
+// --- transfer
+
+result<size_t> udp_socket::send(message& m) {
+  if (m.flags & MSG_OOB)
+    return error::opnotsupp;
+  const size_t bytes = m.data.remaining();
+  if (bytes > largest_datagram)
+    return error::msgsize;
+  endpoint to;
+  if (m.address) {
+    to = TRY(endpoint_from(*m.address, domain()));
+    any_to_loopback(to.ip);
+  }
+  pbuf* data = pbuf_alloc(PBUF_TRANSPORT, static_cast<u16_t>(bytes), PBUF_RAM);
+  if (!data)
+    return error::nobufs;
+  result<void> outcome;
+  auto copied = m.data.get(data->payload, bytes);
+  stack_guard guard;
+  if (!copied.ok() || *copied != bytes)
+    outcome = error::fault;
+  else
+    outcome = send_locked(data, m.address ? &to : nullptr);
+  pbuf_free(data);
+  if (!outcome.ok())
+    return outcome.code() == error::pipe ? broken_pipe(m.flags) : outcome.code();
+  return bytes;
+}
+
+result<void> udp_socket::send_locked(pbuf* data, const endpoint* to) {
+  if (write_shut_ || !pcb_)
+    return error::pipe;
+  if (!to && !connected_)
+    return error::destaddrreq;
+  const endpoint& target = to ? *to : remote_;
+  if (target.port == 0)
+    return error::inval;
+  if (!bound_) {
+    endpoint any;
+    any.ip = local_.ip;
+    TRY(bind_to(any));
+  }
+  netif* route = ip_route(&pcb_->local_ip, &target.ip);
+  if (!route)
+    return error::netunreach;
+  if (!settings_.broadcast && IP_IS_V4_VAL(target.ip) &&
+      ip4_addr_isbroadcast(ip_2_ip4(&target.ip), route))
+    return error::acces;
+  software_checksum whole(route, data->tot_len);
+  const err_t e = udp_sendto(pcb_, data, &target.ip, target.port);
+  // A queue that is full drops datagrams; that is no error of the caller's.
+  return e == ERR_OK || e == ERR_MEM ? result<void>() : result<void>(error_of(e));
+}
+
+void udp_socket::on_receive(void* self, udp_pcb*, pbuf* data, const ip_addr_t* from, u16_t port) {
+  auto* s = static_cast<udp_socket*>(self);
+  const uint32_t cost = data->tot_len + datagram_overhead;
+  auto* d = s->read_shut_ || s->queued_bytes_ + cost > s->settings_.receive_buffer
+                ? nullptr
+                : static_cast<datagram*>(mem::allocate(sizeof(datagram)));
+  if (!d) {
+    pbuf_free(data);
+    return;
+  }
+  *d = {nullptr, data, {*from, port}};
+  (s->last_ ? s->last_->next : s->first_) = d;
+  s->last_ = d;
+  s->queued_bytes_ += cost;
+  note_delivery();
+  s->refresh(EPOLLIN | EPOLLRDNORM);
+}
+
+result<size_t> udp_socket::receive(message& m) {
+  if (m.flags & (MSG_OOB | MSG_ERRQUEUE))
+    return error::again;
+  const uint64_t deadline = receive_deadline();
+  for (;;) {
+    {
+      stack_guard guard;
+      if (first_)
+        return take(m);
+      if (read_shut_)
+        return size_t{0};
+    }
+    if (nonblocking(m.flags))
+      return error::again;
+    auto waited = net::wait_until(
+        readiness(), [this] { return (poll_events() & (EPOLLIN | EPOLLHUP)) != 0; }, deadline);
+    if (!waited.ok())
+      return wait_error(waited.code());
+  }
+}
+
+// The first datagram, as much of it as there is room for.
+result<size_t> udp_socket::take(message& m) {
+  const size_t whole = first_->data->tot_len;
+  size_t moved = 0;
+  for (pbuf* p = first_->data; p && m.data.remaining(); p = p->next) {
+    if (p->len == 0)
+      continue;
+    const size_t wanted = min_of<size_t>(p->len, m.data.remaining());
+    const size_t put = TRY(m.data.put(p->payload, wanted));
+    moved += put;
+    if (put < wanted)
+      return error::fault;
+  }
+  if (m.address)
+    endpoint_to(first_->from, domain(), *m.address);
+  if (moved < whole)
+    m.out_flags |= MSG_TRUNC;
+  if (!(m.flags & MSG_PEEK)) {
+    drop_first();
+    refresh();
+  }
+  return m.flags & MSG_TRUNC ? whole : moved;
+}
+
+// --- options
+
+void udp_socket::settings_changed() {
+  stack_guard guard;
+  if (pcb_)
+    apply_options();
+}
+
+void udp_socket::apply_options() {
+  pcb_->ttl = time_to_live_;
+  pcb_->tos = type_of_service_;
+  ip_reset_option(pcb_, SOF_REUSEADDR | SOF_BROADCAST);
+  if (settings_.reuse_address || settings_.reuse_port)
+    ip_set_option(pcb_, SOF_REUSEADDR);
+  if (settings_.broadcast)
+    ip_set_option(pcb_, SOF_BROADCAST);
+}
+
+result<void> udp_socket::set_option(int level, int name, const void* value, socklen_t length) {
+  if (level != IPPROTO_IP && level != IPPROTO_IPV6)
+    return socket::set_option(level, name, value, length);
+  const int number = TRY(option_int(value, length));
+  stack_guard guard;
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
+    if (domain() != AF_INET6 || bound_)
+      return error::inval;
+    only_ipv6_ = number != 0;
+  } else if ((level == IPPROTO_IP && name == IP_TTL) ||
+             (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS)) {
+    if (number < -1 || number == 0 || number > 255)
+      return error::inval;
+    time_to_live_ = number == -1 ? 64 : static_cast<uint8_t>(number);
+  } else if ((level == IPPROTO_IP && name == IP_TOS) ||
+             (level == IPPROTO_IPV6 && name == IPV6_TCLASS)) {
+    type_of_service_ = static_cast<uint8_t>(number);
+  } else if ((level == IPPROTO_IP && (name == IP_RECVERR || name == IP_MTU_DISCOVER)) ||
+             (level == IPPROTO_IPV6 && (name == IPV6_RECVERR || name == IPV6_MTU_DISCOVER))) {
+    return {}; // no error queue; what is not there stays empty
+  } else {
+    return error::noprotoopt;
+  }
+  if (pcb_)
+    apply_options();
+  return {};
+}
+
+result<void> udp_socket::get_option(int level, int name, void* value, socklen_t& length) {
+  stack_guard guard;
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY)
+    return give_option_int(value, length, only_ipv6_);
+  if ((level == IPPROTO_IP && name == IP_TTL) ||
+      (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS))
+    return give_option_int(value, length, time_to_live_);
+  if ((level == IPPROTO_IP && name == IP_TOS) || (level == IPPROTO_IPV6 && name == IPV6_TCLASS))
+    return give_option_int(value, length, type_of_service_);
+  return socket::get_option(level, name, value, length);
+}
+
+result<long> udp_socket::control(unsigned long request, void* app_argument) {
+  int number = 0;
+  if (request == FIONREAD) {
+    stack_guard guard;
+    number = first_ ? first_->data->tot_len : 0;
+  } else if (request != TIOCOUTQ) {
+    return interface_control(request, app_argument);
+  }
+  TRY(mem::write_app(static_cast<int*>(app_argument), number));
+  return 0;
+}
+
+} // namespace oblako::net

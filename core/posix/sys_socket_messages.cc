@@ -1,0 +1,117 @@
+// sendmsg, recvmsg and their forms for several messages. Control messages are not carried yet:
+// none arrive, and what is sent along is left out.
+#include "arch/x64/syscall_entry.hh"
+#include "core/posix/io_vector.hh"
+#include "core/posix/socket_calls.hh"
+#include "core/time/clock.hh"
+#include <sys/socket.h>
+#include <time.h>
+
+using namespace oblako;
+using namespace oblako::posix;
+
+namespace {
+
+constexpr unsigned max_messages = 1024;
+
+result<size_t> send_message(net::socket& s, const msghdr* app_header, int flags) {
+  const msghdr header = TRY(mem::read_app(app_header));
+  io_vector vector;
+  auto buffers = TRY(vector.load(header.msg_iov, header.msg_iovlen));
+  net::socket::message m{buffers, flags};
+  net::socket_address to;
+  if (header.msg_name && header.msg_namelen != 0) {
+    TRY(read_address(to, header.msg_name, header.msg_namelen));
+    m.address = &to;
+  }
+  return s.send(m);
+}
+
+result<size_t> receive_message(net::socket& s, msghdr* app_header, int flags) {
+  msghdr header = TRY(mem::read_app(app_header));
+  io_vector vector;
+  auto buffers = TRY(vector.load(header.msg_iov, header.msg_iovlen));
+  net::socket::message m{buffers, flags};
+  net::socket_address from;
+  if (header.msg_name)
+    m.address = &from;
+  const size_t received = TRY(s.receive(m));
+  if (header.msg_name) {
+    if (static_cast<int>(header.msg_namelen) < 0)
+      return error::inval;
+    TRY(mem::copy_to_app(header.msg_name, &from.storage, min_of(header.msg_namelen, from.length)));
+    header.msg_namelen = from.length;
+  }
+  header.msg_controllen = 0;
+  header.msg_flags = m.out_flags;
+  TRY(mem::write_app(app_header, header));
+  return received;
+}
+
+// What several messages come to: their number, or the error if there was not even one.
+result<size_t> outcome(unsigned done, error failed) {
+  return done != 0 || failed == error::none ? result<size_t>(done) : result<size_t>(failed);
+}
+
+result<size_t> send_messages(int fd, mmsghdr* app_list, unsigned count, int flags) {
+  auto s = TRY(get_socket(fd));
+  unsigned done = 0;
+  for (; done < min_of(count, max_messages); ++done) {
+    auto sent = send_message(*s.socket, &app_list[done].msg_hdr, flags);
+    if (!sent.ok())
+      return outcome(done, sent.code());
+    TRY(mem::write_app(&app_list[done].msg_len, static_cast<unsigned>(*sent)));
+  }
+  return size_t{done};
+}
+
+result<size_t> receive_messages(int fd, mmsghdr* app_list, unsigned count, int flags,
+                                const timespec* app_timeout) {
+  auto s = TRY(get_socket(fd));
+  uint64_t deadline = time::no_deadline;
+  if (app_timeout) {
+    const timespec t = TRY(mem::read_app(app_timeout));
+    deadline = time::monotonic_ns() + static_cast<uint64_t>(t.tv_sec) * time::ns_per_s +
+               static_cast<uint64_t>(t.tv_nsec);
+  }
+  unsigned done = 0;
+  while (done < min_of(count, max_messages)) {
+    const bool wait = done == 0 || !(flags & MSG_WAITFORONE);
+    auto got = receive_message(*s.socket, &app_list[done].msg_hdr,
+                               (flags & ~MSG_WAITFORONE) | (wait ? 0 : MSG_DONTWAIT));
+    if (!got.ok())
+      return outcome(done, got.code());
+    TRY(mem::write_app(&app_list[done].msg_len, static_cast<unsigned>(*got)));
+    ++done;
+    // As on Linux the timeout is looked at between messages only.
+    if (deadline != time::no_deadline && time::monotonic_ns() >= deadline)
+      break;
+  }
+  return size_t{done};
+}
+
+} // namespace
+
+OBLAKO_SYSCALL_RESTARTABLE(sys_sendmsg, do_sendmsg);
+extern "C" long do_sendmsg(int fd, const msghdr* header, int flags) {
+  auto s = get_socket(fd);
+  return to_syscall(s.ok() ? send_message(*s->socket, header, flags) : result<size_t>(s.code()));
+}
+
+OBLAKO_SYSCALL_RESTARTABLE(sys_recvmsg, do_recvmsg);
+extern "C" long do_recvmsg(int fd, msghdr* header, int flags) {
+  auto s = get_socket(fd);
+  return to_syscall(s.ok() ? receive_message(*s->socket, header, flags)
+                           : result<size_t>(s.code()));
+}
+
+OBLAKO_SYSCALL_RESTARTABLE(sys_sendmmsg, do_sendmmsg);
+extern "C" long do_sendmmsg(int fd, mmsghdr* list, unsigned count, int flags) {
+  return to_syscall(send_messages(fd, list, count, flags));
+}
+
+OBLAKO_SYSCALL_RESTARTABLE(sys_recvmmsg, do_recvmmsg);
+extern "C" long do_recvmmsg(int fd, mmsghdr* list, unsigned count, int flags,
+                            const timespec* timeout) {
+  return to_syscall(receive_messages(fd, list, count, flags, timeout));
+}
