@@ -199,7 +199,7 @@ bool find_s5(const uint8_t* data, size_t bytes, uint8_t& type_a, uint8_t& type_b
   constexpr uint8_t name_op = 0x08, root_char = '\\', package_op = 0x12;
   const view aml(data, bytes);
   for (size_t at = 1; at + 4 < bytes; ++at) {
-    if (aml.get<uint32_t>(at) != signature("_S5_"))
+    if (data[at] != '_' || aml.get<uint32_t>(at) != signature("_S5_"))
       continue;
     const bool named = data[at - 1] == name_op ||
                        (at >= 2 && data[at - 1] == root_char && data[at - 2] == name_op);
@@ -230,7 +230,7 @@ void find_virtio_mmio(const uint8_t* data, size_t bytes, information& out) {
   const view aml(data, bytes);
   bool in_device = false;
   for (size_t at = 0; at + memory_bytes + interrupt_bytes <= bytes; ++at) {
-    if (aml.get<uint32_t>(at) == signature("LNRO") &&
+    if (data[at] == 'L' && aml.get<uint32_t>(at) == signature("LNRO") &&
         aml.get<uint32_t>(at + 4) == signature("0005")) {
       in_device = true;
       at += id_bytes - 1;

@@ -1,21 +1,34 @@
 // The machine's ACPI tables, read when somebody first asks (power-off, interrupt routing), so that
 // an image that ends without needing them never does.
 #include "arch/x64/acpi.hh"
+#include "arch/x64/paging.hh"
+#include "core/mem/frames.hh"
 #include "core/mem/kernel_map.hh"
 
 namespace oblako::arch {
 
 namespace {
 
-// Tables lie in reserved memory, which the direct map need not cover; mapped like a device.
+// Tables lie at the end of RAM, where the direct map usually reaches already; it is cached, and
+// they are read byte by byte. Otherwise they are mapped like a device.
 class machine_memory final : public acpi::physical_memory {
 public:
   const uint8_t* at(uint64_t address, size_t bytes) override {
-    if (address >= uint64_t{1} << 52)
+    if (address >= uint64_t{1} << 46)
       return nullptr;
+    if (in_direct_map(address, bytes))
+      return static_cast<const uint8_t*>(mem::to_virtual(phys_addr{address}));
     auto mapped = mem::map_device(phys_addr{address}, bytes);
     return mapped.ok() ? const_cast<const uint8_t*>(static_cast<volatile uint8_t*>(*mapped))
                        : nullptr;
+  }
+
+private:
+  static bool in_direct_map(uint64_t address, size_t bytes) {
+    for (uint64_t at = align_down(address, page_size); at < address + bytes; at += page_size)
+      if (lookup(mem::direct_map_base + at).flags == 0)
+        return false;
+    return true;
   }
 };
 

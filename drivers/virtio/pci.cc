@@ -100,7 +100,8 @@ public:
 
   result<void> connect_queue(uint16_t index, arch::interrupt_handler handler,
                              void* context) override {
-    return connect(index, handler, context).ok() ? result<void>{} : error::nospc;
+    auto entry = connect(index, handler, context);
+    return entry.ok() ? result<void>{} : entry.code();
   }
   result<void> connect_config(arch::interrupt_handler handler, void* context) override {
     const uint16_t entry = TRY(connect(config_source, handler, context));
