@@ -55,6 +55,18 @@ def app():
     return get
 
 
+_live = []  # the guests whose consoles a failing test shows
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        for guest in _live[-3:]:
+            report.sections.append((f"console of {guest.app.name}",
+                                    "\n".join(guest.named_console().splitlines()[-40:])))
+
+
 def _booter(app, guests, namespaces):
     def boot(name, network=None, **how):
         if network == "tap":
@@ -64,6 +76,7 @@ def _booter(app, guests, namespaces):
             network = namespaces[0]
         guest = Guest(app(name), network=network, **how)
         guests.append(guest)
+        _live.append(guest)
         return guest
 
     return boot
@@ -74,6 +87,7 @@ def _boot_fixture(app):
     yield _booter(app, guests, namespaces)
     for guest in guests:
         guest.kill()
+        _live.remove(guest)
     for namespace in namespaces:
         namespace.close()
 
