@@ -86,6 +86,7 @@ extern "C" bool oblako_leave_system_call(oblako::arch::trap_frame* frame, uintpt
   if (!interrupted)
     return false;
   if (!stub) {
+    sched::current().restart_deadline = 0;
     frame->rax = static_cast<uint64_t>(-static_cast<long>(error::intr));
     return false;
   }

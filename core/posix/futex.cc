@@ -270,14 +270,14 @@ result<uint64_t> deadline_of(const timespec* timeout, uint32_t op, bool realtime
     return time::no_deadline;
   const uint64_t ns = TRY(ns_from_app(timeout));
   if (op == op_wait)
-    return deadline_after(ns);
+    return call_deadline(ns);
   return realtime ? deadline_of_wall(ns) : ns;
 }
 
 long finish_wait(result<void> r, uint64_t deadline) {
   // A span that began anew after a handler would get longer and longer.
   if (r.code() == error::restart && deadline != time::no_deadline)
-    r = error::restart_no_handler;
+    r = interrupted_at(deadline);
   return to_syscall(r);
 }
 

@@ -50,12 +50,13 @@ struct signal_action {
 static_assert(sizeof(signal_action) == 32);
 constexpr uintptr_t default_handler = 0, ignore_handler = 1;
 
-// A pending signal's details. On the kernel heap, or part of a timer: then `taken` is called when it
-// has been taken out or thrown away, with the signal lock held, and may fill in the overrun count.
+// A pending signal's details. On the kernel heap, or part of a timer: then it queues even if it is
+// a standard signal, and `taken` is called when it has been taken out or thrown away, with the
+// signal lock held; it may fill in the overrun count, and end the node's life.
 struct queued_signal {
   queued_signal* next = nullptr;
   siginfo_t info{};
-  void (*taken)(queued_signal&) = nullptr;
+  void (*taken)(queued_signal&, siginfo_t& info) = nullptr;
 };
 
 extern sched::spinlock signal_lock;

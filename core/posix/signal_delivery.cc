@@ -22,6 +22,7 @@ uintptr_t fault_address(const siginfo_t& info) {
 // What becomes of the call that the signal interrupted: decided by the first handler that runs.
 void settle_call(arch::trap_frame& frame, const interrupted_call& call,
                  const signal_action& action) {
+  sched::current().restart_deadline = 0;
   if (!call.stub || !call.after_handler || !(action.flags & SA_RESTART)) {
     frame.rax = static_cast<uint64_t>(-static_cast<long>(error::intr));
     return;

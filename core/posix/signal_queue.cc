@@ -61,10 +61,10 @@ void take_from(pending_set set, int signo, siginfo_t& info, queued_signal*& to_f
     return;
   }
   found->next = nullptr;
-  if (found->taken)
-    found->taken(*found);
   info = found->info;
-  if (!found->taken)
+  if (found->taken)
+    found->taken(*found, info);
+  else
     to_free = found;
 }
 
@@ -105,7 +105,8 @@ void pick_receiver(int signo) {
 enum class addition { queued, dropped, no_memory };
 // Signal lock held. A standard signal that is pending already does not queue.
 addition add(pending_set set, int signo, const siginfo_t* info, queued_signal* node) {
-  if ((set.mask & bit_of(signo)) && signo < first_realtime)
+  const bool of_timer = node && node->taken;
+  if ((set.mask & bit_of(signo)) && signo < first_realtime && !of_timer)
     return addition::dropped;
   if (node)
     append(set, *node);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/mem/app_memory.hh"
+#include "core/sched/thread.hh"
 #include "core/time/clock.hh"
 #include <time.h>
 
@@ -33,6 +34,20 @@ inline result<uint64_t> ns_from_app(const timespec* app) {
 inline uint64_t deadline_after(uint64_t ns) {
   const uint64_t now = time::monotonic_ns();
   return ns > time::no_deadline - now ? time::no_deadline : now + ns;
+}
+
+// The deadline of a call with a timeout of `ns`: if a signal interrupted it and no handler ran, it
+// is made again and keeps the deadline it had. The call returns error::restart_no_handler through
+// interrupted_at() then.
+inline uint64_t call_deadline(uint64_t ns) {
+  sched::thread& self = sched::current();
+  const uint64_t kept = self.restart_deadline;
+  self.restart_deadline = 0;
+  return kept ? kept : deadline_after(ns);
+}
+inline error interrupted_at(uint64_t deadline) {
+  sched::current().restart_deadline = deadline;
+  return error::restart_no_handler;
 }
 
 // The monotonic moment at which the wall clock will show `wall` if nobody sets it.

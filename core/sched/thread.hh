@@ -44,6 +44,8 @@ public:
   bool vector_state_live = false;
   bool cancellation_point = false;
   bool cancel_requested = false;
+  // The deadline of a timed call that is being made again because no handler ran; 0: none.
+  uint64_t restart_deadline = 0;
   int32_t* clear_child_tid = nullptr; // application address
   void* robust_list = nullptr;        // application address
   uintptr_t start_rip = 0;            // where a new application thread begins

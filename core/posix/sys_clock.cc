@@ -1,0 +1,63 @@
+// Reading clocks: leaf calls on the application's stack. The two clocks everybody asks for are read
+// right here; all others in clock_id.cc.
+#include "core/mem/app_memory.hh"
+#include "core/posix/clock_id.hh"
+#include "core/posix/time_arguments.hh"
+#include <sys/time.h>
+
+using namespace oblako;
+
+namespace {
+
+struct timezone_fields { // obsolete second result of gettimeofday
+  int minutes_west, daylight;
+};
+
+[[gnu::noinline]] long read_other_clock(int id, timespec* to) {
+  auto name = posix::parse_clock(id);
+  if (!name.ok())
+    return -static_cast<long>(name.code());
+  auto ns = posix::read_clock(*name);
+  if (!ns.ok())
+    return to_syscall(ns);
+  return to_syscall(mem::write_app(to, posix::to_timespec(*ns)));
+}
+
+} // namespace
+
+extern "C" {
+
+long sys_clock_gettime(int id, timespec* to) {
+  uint64_t ns;
+  if (id == CLOCK_REALTIME)
+    ns = time::wall_ns();
+  else if (id == CLOCK_MONOTONIC)
+    ns = time::monotonic_ns();
+  else
+    return read_other_clock(id, to);
+  return to_syscall(mem::write_app(to, posix::to_timespec(ns)));
+}
+
+long sys_gettimeofday(timeval* to, timezone_fields* zone) {
+  const timespec t = posix::to_timespec(time::wall_ns());
+  if (to)
+    if (auto r = mem::write_app(to, timeval{t.tv_sec, t.tv_nsec / 1000}); !r.ok())
+      return to_syscall(r);
+  return zone ? to_syscall(mem::write_app(zone, timezone_fields{0, 0})) : 0;
+}
+
+long sys_time(time_t* to) {
+  const auto seconds = static_cast<time_t>(time::wall_ns() / time::ns_per_s);
+  if (to)
+    if (auto r = mem::write_app(to, seconds); !r.ok())
+      return to_syscall(r);
+  return seconds;
+}
+
+long sys_clock_getres(int id, timespec* to) {
+  auto name = posix::parse_clock(id);
+  if (!name.ok())
+    return -static_cast<long>(name.code());
+  return to ? to_syscall(mem::write_app(to, timespec{0, 1})) : 0;
+}
+}
