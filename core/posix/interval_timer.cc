@@ -1,0 +1,51 @@
+#include "core/posix/interval_timer.hh"
+
+#include "core/base/types.hh"
+
+namespace oblako::posix {
+
+result<void> interval_timer::set(uint64_t moment, uint64_t interval) {
+  cancel();
+  moment_ = moment;
+  interval_ = interval;
+  if (moment)
+    arm(TRY(deadline_on_clock(clock_, moment)));
+  return {};
+}
+
+result<interval_timer::setting> interval_timer::get() const {
+  const uint64_t now = TRY(read_clock(clock_));
+  const uint64_t moment = __atomic_load_n(&moment_, __ATOMIC_RELAXED);
+  if (!moment)
+    return setting{0, interval_};
+  // Due, but its interrupt is still to come: as short as can be, since 0 means disarmed.
+  return setting{moment > now ? moment - now : 1, interval_};
+}
+
+void interval_timer::on_deadline(time::timer& t) {
+  auto& self = static_cast<interval_timer&>(t);
+  auto now = read_clock(self.clock_);
+  if (!now.ok()) {
+    self.moment_ = 0;
+    return;
+  }
+  if (*now >= self.moment_)
+    self.expire(*now);
+  if (!self.moment_)
+    return;
+  if (auto deadline = deadline_on_clock(self.clock_, self.moment_); deadline.ok())
+    self.arm(*deadline);
+}
+
+void interval_timer::expire(uint64_t now) {
+  uint64_t times = 1;
+  if (interval_) {
+    times += (now - moment_) / interval_;
+    moment_ += times * interval_;
+  } else {
+    moment_ = 0;
+  }
+  expired_(*this, times);
+}
+
+} // namespace oblako::posix
