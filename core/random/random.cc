@@ -48,13 +48,26 @@ void stir_timing() {
   }
 }
 
-// True if the processor gave nothing and the caller should say so. Lock held.
-bool seed() {
-  seeded = true;
-  if (stir_hardware())
-    return false;
-  stir_timing();
-  return true;
+// The first seed, without the lock: a device driver takes locks of its own. Two threads that come
+// here at once both add to it.
+void seed() {
+  uint8_t bytes[64];
+  size_t from_device = 0;
+  bool from_cpu;
+  {
+    sched::spinlock_guard guard(lock);
+    from_cpu = stir_hardware();
+    if (!from_cpu)
+      stir_timing();
+  }
+  if (!from_cpu)
+    from_device = oblako_device_entropy(bytes, sizeof bytes);
+  add_entropy(bytes, from_device);
+  // release: pairs with the acquire in fill().
+  __atomic_store_n(&seeded, true, __ATOMIC_RELEASE);
+  if (!from_cpu && from_device < sizeof key)
+    log::warning("no random numbers from the processor or a virtio-rng: keys made now may be "
+                 "guessable");
 }
 
 void generate(uint8_t* to, size_t bytes) {
@@ -77,26 +90,20 @@ void generate(uint8_t* to, size_t bytes) {
 
 void fill(void* to, size_t bytes) {
   auto* out = static_cast<uint8_t*>(to);
-  bool poor = false;
+  if (!__atomic_load_n(&seeded, __ATOMIC_ACQUIRE)) // pairs with seed()
+    seed();
   while (bytes) {
     const size_t n = min_of<size_t>(bytes, page_size);
     sched::spinlock_guard guard(lock);
-    if (!seeded)
-      poor = seed();
     generate(out, n);
     out += n;
     bytes -= n;
   }
-  if (poor)
-    log::warning("no hardware random numbers and no virtio-rng yet: keys made now may be guessable");
 }
 
 void add_entropy(const void* data, size_t bytes) {
   auto* from = static_cast<const uint8_t*>(data);
   sched::spinlock_guard guard(lock);
-  if (!seeded && !stir_hardware())
-    stir_timing();
-  seeded = true;
   while (bytes) {
     uint32_t words[8] = {};
     const size_t n = min_of(bytes, sizeof words);

@@ -11,3 +11,7 @@ void fill(void* to, size_t bytes);
 void add_entropy(const void* data, size_t bytes);
 
 } // namespace oblako::random
+
+// An entropy device's driver: puts up to `bytes` random bytes there, returns how many (0: there is
+// no device, or it does not answer). Asked once, if the processor has no random numbers.
+extern "C" size_t oblako_device_entropy(void* to, size_t bytes);

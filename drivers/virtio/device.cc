@@ -29,6 +29,12 @@ bool device_setup::reset() {
   return false;
 }
 
+uint64_t device_setup::offered() {
+  if (offered_ == 0)
+    offered_ = transport_.offered_features();
+  return offered_;
+}
+
 result<void> device_setup::negotiate(uint64_t wanted) {
   if (!reset())
     return error::io;
@@ -37,14 +43,13 @@ result<void> device_setup::negotiate(uint64_t wanted) {
   status |= spec::status_driver;
   transport_.set_status(status);
 
-  const uint64_t offered = transport_.offered_features();
-  if (!(offered & spec::feature_version_1)) {
+  if (!(offered() & spec::feature_version_1)) {
     log::error("%s: a device from before virtio 1.0", name());
     give_up();
     return error::opnotsupp;
   }
-  features_ = offered & (wanted | spec::feature_version_1 | spec::feature_event_index |
-                         spec::feature_indirect_descriptors);
+  features_ = offered() & (wanted | spec::feature_version_1 | spec::feature_event_index |
+                           spec::feature_indirect_descriptors);
   transport_.accept_features(features_);
   status |= spec::status_features_ok;
   transport_.set_status(status);

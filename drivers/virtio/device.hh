@@ -15,6 +15,8 @@ public:
   // Resets the device and agrees on features: those of `wanted` it offers, ring features included.
   // VERSION_1 is required. Errors: io (device does not play along), opnotsupp (too old).
   result<void> negotiate(uint64_t wanted);
+  // What the device offers; read once.
+  uint64_t offered();
   bool has(uint64_t feature) const { return (features_ & feature) != 0; }
 
   // Makes queue `index` with at most `size_limit` entries. A null handler: the queue is polled.
@@ -46,6 +48,7 @@ private:
   bool reset();
 
   transport& transport_;
+  uint64_t offered_ = 0;
   uint64_t features_ = 0;
 };
 

@@ -91,6 +91,10 @@ public:
     if (index >= max_queues)
       return error::nospc;
     TRY(connect_line());
+    // There is one line: a driver with one handler for all its queues is called once.
+    for (const connection& c : queues_)
+      if (c.handler == handler && c.context == context)
+        return {};
     queues_[index] = {handler, context};
     return {};
   }

@@ -145,7 +145,7 @@ private:
   // the device has to offer with them (5.1.3.1).
   uint64_t usable_features() {
     uint64_t wanted = wanted_features;
-    const uint64_t offered = setup_.bus().offered_features();
+    const uint64_t offered = setup_.offered();
     if (!(offered & feature_mergeable_buffers) || !(offered & feature_guest_checksum))
       wanted &= ~(feature_guest_tso4 | feature_guest_tso6);
     if (!(offered & feature_checksum))
