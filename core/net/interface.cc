@@ -25,8 +25,8 @@ constexpr unsigned receive_batch = 64;
 constexpr unsigned max_parts = 20;
 // Frames up to this size are copied: the copy costs less than keeping a whole receive buffer.
 constexpr uint32_t copy_limit = 256;
-// So many frames may be lent at a time; beyond that everything is copied, so that sockets nobody
-// reads from cannot take all of a device's buffers.
+// So many receive buffers may be lent at a time; beyond that everything is copied, so that sockets
+// nobody reads from cannot take all that a device has.
 constexpr unsigned max_lent = 128;
 
 struct interface {
@@ -54,8 +54,9 @@ struct lent_frame {
     lent_frame* owner;
   };
   interface* from;
+  void* cookie;
   uint32_t pieces_left;
-  received_frame frame;
+  uint32_t piece_count;
   piece pieces[];
 };
 
@@ -63,9 +64,12 @@ void free_piece(pbuf* p) {
   lent_frame* lent = reinterpret_cast<lent_frame::piece*>(p)->owner;
   if (--lent->pieces_left != 0)
     return;
-  --lent->from->lent;
-  lent->from->dev->release_frame(lent->frame);
-  lent->from->queued = true; // the device may want to know of the buffers
+  interface& i = *lent->from;
+  i.lent -= lent->piece_count;
+  received_frame f;
+  f.cookie = lent->cookie;
+  i.dev->release_frame(f);
+  i.queued = true; // the device may want to know of the buffers
   mem::release(lent);
 }
 
@@ -98,9 +102,9 @@ pbuf* lend_frame(interface& i, const received_frame& f, uint32_t payload) {
   if (!lent)
     return nullptr;
   lent->from = &i;
-  lent->pieces_left = f.segments;
-  lent->frame = f;
-  ++i.lent;
+  lent->cookie = f.cookie;
+  lent->pieces_left = lent->piece_count = f.segments;
+  i.lent += f.segments;
   pbuf* previous = nullptr;
   for (unsigned k = 0; k < f.segments; ++k) {
     lent_frame::piece& piece = lent->pieces[k];
@@ -154,7 +158,7 @@ void receive_frame(interface& i, received_frame& f) {
     type = static_cast<uint16_t>(f.data[12] << 8 | f.data[13]);
     group = f.data[0] & 1;
     broadcast = group && f.data[0] == 0xff;
-    lent = payload > copy_limit && i.lent < max_lent;
+    lent = payload > copy_limit && i.lent + f.segments <= max_lent;
     p = lent ? lend_frame(i, f, payload) : copy_frame(f, payload);
   }
   const checksum_state checksum = f.checksum;
@@ -236,7 +240,7 @@ void start_interface(device& d, bool first) {
   interfaces[interface_count++] = i;
   if (first)
     netif_set_default(&i->n);
-  d.set_notify(notify_work, nullptr);
+  d.set_notify(device_interrupt, nullptr);
   if (d.link_up())
     netif_set_link_up(&i->n);
   configure_addresses(i->n, first);
@@ -312,6 +316,8 @@ void disable_device_interrupts() {
 void check_links() {
   for (unsigned k = 0; k < interface_count; ++k) {
     interface& i = *interfaces[k];
+    if (i.dev->take_announce_request())
+      etharp_gratuitous(&i.n);
     if (i.dev->link_up() == bool(netif_is_link_up(&i.n)))
       continue;
     if (i.dev->link_up())

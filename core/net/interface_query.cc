@@ -21,11 +21,21 @@ void name_of(const netif& n, char* to) {
     to[2] = static_cast<char>('0' + n.num % 10);
 }
 
+bool same_name(const char* a, const char* b) {
+  for (unsigned i = 0; i < IFNAMSIZ; ++i) {
+    if (a[i] != b[i])
+      return false;
+    if (a[i] == 0)
+      break;
+  }
+  return true;
+}
+
 netif* find(const char* name) {
   char own[IFNAMSIZ];
   for (netif* n = netif_list; n; n = n->next) {
     name_of(*n, own);
-    if (strncmp(own, name, IFNAMSIZ) == 0)
+    if (same_name(own, name))
       return n;
   }
   return nullptr;

@@ -49,7 +49,7 @@ late<time::timer> watchdog;
 late<time::timer> protocol_timer;
 bool started;
 
-uint32_t interrupts_on;             // written under the lock (L), read anywhere
+uint32_t interrupts_on;             // atomic: set under the lock, cleared also by an interrupt
 uint32_t visits;                    // (L) for the watchdog; read anywhere
 uint32_t visits_seen;               // the watchdog's own
 uint64_t armed_deadline = time::no_deadline; // (L)
@@ -76,16 +76,28 @@ void watchdog_fired(time::timer& t) {
   t.arm(time::monotonic_ns() + watchdog_period);
 }
 
-void protocol_timer_fired(time::timer&) { notify_work(nullptr); }
+// Wakes whoever is to run the stack next.
+void wake_somebody() {
+  if (!sleepers.empty())
+    sleepers.wake_one();
+  else
+    wake_service();
+}
+
+void protocol_timer_fired(time::timer&) { wake_somebody(); }
+
+void note_interrupts(bool on) { __atomic_store_n(&interrupts_on, on, __ATOMIC_SEQ_CST); }
 
 // The lock is held. True if interrupts are on now and there was nothing to do.
 bool settle() {
   if (engine::transmit_pending())
     engine::tell_devices();
-  if (!engine::enable_interrupts())
-    return false;
-  __atomic_store_n(&interrupts_on, 1, __ATOMIC_RELAXED);
-  return true;
+  // Noted first: an interrupt from here on takes the note back.
+  note_interrupts(true);
+  if (engine::enable_interrupts())
+    return true;
+  note_interrupts(false);
+  return false;
 }
 
 bool run_locked() {
@@ -93,9 +105,9 @@ bool run_locked() {
   const bool worked = engine::run();
   // With work coming in, interrupts would only disturb the application; without, they are the best
   // way to learn of the next.
-  if (worked && interrupts_on) {
+  if (worked && __atomic_load_n(&interrupts_on, __ATOMIC_RELAXED)) {
     engine::disable_interrupts();
-    __atomic_store_n(&interrupts_on, 0, __ATOMIC_RELAXED);
+    note_interrupts(false);
   }
   return worked;
 }
@@ -118,11 +130,9 @@ void service_thread(void*) {
 
 } // namespace
 
-void notify_work(void*) {
-  if (!sleepers.empty())
-    sleepers.wake_one();
-  else
-    wake_service();
+void device_interrupt(void*) {
+  note_interrupts(false); // one interrupt is all a device raises until it is enabled again
+  wake_somebody();
 }
 
 void expect_writes(unsigned count) { writes_expected = count; }

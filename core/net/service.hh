@@ -3,8 +3,8 @@
 
 namespace oblako::net {
 
-// There may be work for the stack. Device interrupt or timer; context: any.
-void notify_work(void*);
+// A device's interrupt: there may be work for the stack. Context: interrupt.
+void device_interrupt(void*);
 // Called last by whoever leaves the stack, its lock still held: tells devices what is queued, or
 // sees to it that it happens soon, and arms the timers.
 void leave_stack();

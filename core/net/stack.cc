@@ -90,8 +90,12 @@ uint64_t next_timer() { return next_timer_deadline(); }
 } // namespace engine
 } // namespace oblako::net
 
+// The network drivers there are. Called by name, so that they are linked with the stack and only then.
+extern "C" void oblako_start_virtio_net();
+
 extern "C" void oblako_start_net() {
   using namespace oblako::net;
+  oblako_start_virtio_net();
   size_buffers();
   netif_init(); // the loopback interface
   udp_init();
