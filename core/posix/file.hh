@@ -65,6 +65,9 @@ public:
   virtual fs::node* node() { return nullptr; }
   // This file, if it is a socket; nullptr otherwise (ENOTSOCK).
   virtual net::socket* as_socket() { return nullptr; }
+  // Which class it is, for calls that work on one kind of descriptor only: the address of
+  // something of that class's own. (The kernel has no RTTI.)
+  virtual const void* kind() const { return nullptr; }
   // Called once, when the last descriptor is closed (other references, such as a blocked reader's,
   // may still exist).
   virtual void closed() {}

@@ -19,6 +19,7 @@ enum class lock_rank : uint32_t {
   signal = 30,
   futex = 40,
   wait_queue = 50,
+  ready_list = 52,
   device = 55,
   run_queue = 60,
   timer = 70,

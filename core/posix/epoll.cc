@@ -1,0 +1,311 @@
+#include "core/posix/epoll.hh"
+#include "core/net/poller.hh"
+#include <fcntl.h>
+
+namespace oblako::posix {
+
+namespace {
+
+using guard = sched::lock_guard<sched::mutex>;
+
+constinit sched::mutex membership_lock;
+
+constexpr uint32_t always_reported = EPOLLERR | EPOLLHUP;
+// What epoll_ctl takes besides events.
+constexpr uint32_t behaviour = EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP;
+constexpr unsigned nesting_limit = 5;
+// A set that always has something ready would never let the network run: it does every so often.
+constexpr uint32_t waits_between_polls = 16;
+
+constexpr char epoll_kind = 0;
+
+} // namespace
+
+// Drops all watchers of a file whose last descriptor is gone.
+void epoll_target_closed(file& f);
+
+// ------------------------------------------------------------- items and lists
+
+epoll_item::epoll_item(epoll_file& e, file& f, int number)
+    : observer(epoll_file::notified), owner(e), target(f), fd(number),
+      network(f.needs_network() || epoll_file::is_epoll(f)) {
+  closed = epoll_target_closed;
+}
+
+void epoll_list::push_back(epoll_item& i) {
+  i.ready_next = nullptr;
+  i.ready_previous = last;
+  if (last)
+    last->ready_next = &i;
+  else
+    __atomic_store_n(&first, &i, __ATOMIC_RELEASE); // read without the lock
+  last = &i;
+}
+
+void epoll_list::remove(epoll_item& i) {
+  if (i.ready_previous)
+    i.ready_previous->ready_next = i.ready_next;
+  else
+    __atomic_store_n(&first, i.ready_next, __ATOMIC_RELEASE);
+  if (i.ready_next)
+    i.ready_next->ready_previous = i.ready_previous;
+  else
+    last = i.ready_previous;
+}
+
+void epoll_list::append(epoll_list& o) {
+  if (!o.first)
+    return;
+  o.first->ready_previous = last;
+  if (last)
+    last->ready_next = o.first;
+  else
+    __atomic_store_n(&first, o.first, __ATOMIC_RELEASE);
+  last = o.last;
+  o.first = o.last = nullptr;
+}
+
+// ------------------------------------------------------------- becoming ready
+
+// Context: any, under the target's readiness queue.
+bool epoll_file::notified(sched::observer& o, uint32_t events) {
+  auto& i = static_cast<epoll_item&>(o);
+  const uint32_t wanted = __atomic_load_n(&i.events, __ATOMIC_RELAXED);
+  if (!wanted || !(events & (wanted | always_reported)))
+    return false;
+  i.owner.enqueue(i);
+  return wanted & EPOLLEXCLUSIVE;
+}
+
+void epoll_file::enqueue(epoll_item& i) {
+  if (__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
+    return;
+  {
+    sched::spinlock_guard g(ready_lock_);
+    ready_.push_back(i);
+  }
+  waiters_.wake_one();
+  readiness().wake_all(EPOLLIN | EPOLLRDNORM);
+}
+
+uint32_t epoll_file::ready_events(epoll_item& i) {
+  const uint32_t wanted = i.events;
+  return wanted ? i.target.poll_events() & (wanted | always_reported) & ~behaviour : 0;
+}
+
+// Queues an item that is ready already. lock_ held.
+void epoll_file::look_at(epoll_item& i) {
+  if (ready_events(i))
+    enqueue(i);
+}
+
+// ------------------------------------------------------------- membership
+
+epoll_item* epoll_file::find(int fd, file& target) {
+  auto it = items_.find(epoll_item::key{fd, &target});
+  return it == items_.end() ? nullptr : &*it;
+}
+
+// True if `to` is `from` or is watched, directly or not, through it; or if that is nested too deep.
+// membership_lock held.
+bool epoll_file::reaches(epoll_file& from, const epoll_file& to, unsigned depth) {
+  if (&from == &to || depth == nesting_limit)
+    return true;
+  for (epoll_item& i : from.items_)
+    if (is_epoll(i.target) && reaches(static_cast<epoll_file&>(i.target), to, depth + 1))
+      return true;
+  return false;
+}
+
+result<void> epoll_file::add(int fd, file& target, const epoll_event& event) {
+  const uint32_t events = event.events;
+  if (&target == this)
+    return error::inval;
+  if ((events & EPOLLEXCLUSIVE) && (is_epoll(target) || (events & EPOLLONESHOT)))
+    return error::inval;
+  if (target.node()) // files and directories: always ready, nothing to wait for
+    return error::perm;
+  auto made = TRY(mem::make<epoll_item>(*this, target, fd));
+  guard membership(membership_lock);
+  if (is_epoll(target) && reaches(static_cast<epoll_file&>(target), *this, 0))
+    return error::loop;
+  guard g(lock_);
+  if (find(fd, target))
+    return error::exist;
+  epoll_item& i = *made.release();
+  i.events = events;
+  i.data = event.data.u64;
+  items_.insert(i);
+  network_items_ += i.network;
+  i.close_watcher::next = target.watchers();
+  __atomic_store_n(&target.watchers(), &i, __ATOMIC_SEQ_CST);
+  if (!target.has_descriptors()) { // closed meanwhile, perhaps before it could see the watcher
+    discard(i);
+    return error::badf;
+  }
+  target.readiness().add(i);
+  look_at(i);
+  return {};
+}
+
+result<void> epoll_file::modify(int fd, file& target, const epoll_event& event) {
+  guard g(lock_);
+  epoll_item* i = find(fd, target);
+  if (!i)
+    return error::noent;
+  if ((i->events | event.events) & EPOLLEXCLUSIVE)
+    return error::inval;
+  i->data = event.data.u64;
+  __atomic_store_n(&i->events, event.events, __ATOMIC_SEQ_CST); // before looking: notified() reads it
+  look_at(*i);
+  return {};
+}
+
+result<void> epoll_file::remove(int fd, file& target) {
+  guard membership(membership_lock);
+  guard g(lock_);
+  epoll_item* i = find(fd, target);
+  if (!i)
+    return error::noent;
+  discard(*i);
+  return {};
+}
+
+// Takes an item out of everything and frees it. membership_lock and lock_ held.
+void epoll_file::discard(epoll_item& i) {
+  i.target.readiness().remove(i);
+  for (close_watcher** at = &i.target.watchers(); *at; at = &(*at)->next)
+    if (*at == &i) {
+      __atomic_store_n(at, i.close_watcher::next, __ATOMIC_RELAXED);
+      break;
+    }
+  if (i.queued) {
+    sched::spinlock_guard g(ready_lock_);
+    ready_.remove(i);
+  }
+  network_items_ -= i.network;
+  items_.erase(items_.iterator_to(i));
+  i.~epoll_item();
+  mem::release_sized(&i, sizeof i);
+}
+
+void epoll_target_closed(file& f) {
+  guard membership(membership_lock);
+  while (close_watcher* w = f.watchers()) {
+    auto& i = static_cast<epoll_item&>(*w);
+    epoll_file& owner = i.owner;
+    guard g(owner.lock_);
+    owner.discard(i);
+  }
+}
+
+epoll_file::~epoll_file() {
+  guard membership(membership_lock);
+  guard g(lock_);
+  while (!items_.empty())
+    discard(*items_.begin());
+}
+
+const void* epoll_file::kind() const { return &epoll_kind; }
+bool epoll_file::is_epoll(const file& f) { return f.kind() == &epoll_kind; }
+
+// ------------------------------------------------------------- waiting
+
+// Puts what a harvest has not looked at in front of the list, and what stays ready at its end.
+void epoll_file::put_back(epoll_list& untouched, epoll_list& again) {
+  if (untouched.first || again.first) {
+    sched::spinlock_guard g(ready_lock_);
+    untouched.append(ready_);
+    untouched.append(again);
+    ready_.append(untouched);
+  }
+}
+
+result<size_t> epoll_file::collect(epoll_event* app_events, size_t room) {
+  // What another thread has taken and does not use up it puts back, and wakes a waiter.
+  if (!anything_queued())
+    return size_t{0};
+  guard g(lock_);
+  epoll_list taken, again;
+  {
+    sched::spinlock_guard r(ready_lock_);
+    taken.append(ready_);
+  }
+  size_t count = 0;
+  result<void> copied;
+  while (taken.first && count < room) {
+    epoll_item& i = *taken.first;
+    taken.remove(i);
+    // From here on a notification puts it on the list again; what happened before is seen now.
+    __atomic_store_n(&i.queued, 0, __ATOMIC_SEQ_CST);
+    const uint32_t events = ready_events(i);
+    if (!events)
+      continue;
+    epoll_event event;
+    event.events = events;
+    event.data.u64 = i.data;
+    copied = mem::copy_to_app(app_events + count, &event, sizeof event);
+    if (!copied.ok()) {
+      enqueue(i);
+      break;
+    }
+    ++count;
+    if (i.events & EPOLLONESHOT)
+      __atomic_store_n(&i.events, 0, __ATOMIC_SEQ_CST);
+    else if (!(i.events & EPOLLET) && !__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
+      again.push_back(i);
+  }
+  put_back(taken, again);
+  // Another thread may be waiting for what this one leaves.
+  if (anything_queued())
+    waiters_.wake_one();
+  return !count && !copied.ok() ? result<size_t>(copied.code()) : result<size_t>(count);
+}
+
+void epoll_file::note_busy() {
+  if (++busy_waits_ % waits_between_polls == 0 && needs_network() && net::present())
+    net::poll();
+}
+
+uint32_t epoll_file::poll_events() {
+  guard g(lock_);
+  epoll_list taken, again;
+  {
+    sched::spinlock_guard r(ready_lock_);
+    taken.append(ready_);
+  }
+  while (taken.first && !again.first) {
+    epoll_item& i = *taken.first;
+    taken.remove(i);
+    __atomic_store_n(&i.queued, 0, __ATOMIC_SEQ_CST);
+    if (ready_events(i) && !__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
+      again.push_back(i);
+  }
+  put_back(taken, again);
+  return anything_queued() ? EPOLLIN | EPOLLRDNORM : 0;
+}
+
+result<size_t> epoll_file::wait(epoll_event* app_events, size_t room, uint64_t deadline_ns) {
+  sched::thread_waiter waiter;
+  waiters_.add(waiter);
+  size_t count = 0;
+  error problem = error::none;
+  while (!count && problem == error::none) {
+    auto slept = anything_queued() ? result<void>()
+                 : needs_network() ? net::sleep_or_poll(waiter, deadline_ns, true)
+                                   : waiter.sleep(deadline_ns, true);
+    // What came in the same moment as a signal or the deadline still counts.
+    auto collected = collect(app_events, room);
+    if (collected.ok())
+      count = *collected;
+    problem = collected.ok() ? slept.code() : collected.code();
+  }
+  waiters_.remove(waiter);
+  if (waiter.notified())
+    waiters_.wake_one(); // meant for whoever still waits
+  if (count || problem == error::timedout)
+    return count;
+  return problem == error::restart ? error::intr : problem;
+}
+
+} // namespace oblako::posix
