@@ -76,13 +76,6 @@ void write(apic_register r, uint32_t value) {
     apic.registers[static_cast<uint32_t>(r) / 4] = value;
 }
 
-// All 16 lines of the two 8259s off. They stay at the vectors the firmware chose: with LINT0
-// masked as well nothing of theirs can arrive.
-void mask_legacy_pic() {
-  out8(0x21, 0xff);
-  out8(0xa1, 0xff);
-}
-
 // The timer's input clock. KVM and TCG both run it at 1 GHz; CPUID says where neither is below us.
 void find_timer_frequency() {
   if (cpuid(1).ecx & (1u << 31)) { // a hypervisor is there
@@ -175,7 +168,6 @@ result<void> start_interrupts() {
     apic.registers = static_cast<volatile uint32_t*>(page);
   }
   install_interrupt_gates();
-  mask_legacy_pic();
   // Enabled first, then x2APIC: the SDM allows no direct way from disabled to x2APIC.
   write_msr(msr_apic_base, base | apic_base_enable);
   if (apic.x2apic)

@@ -14,7 +14,7 @@ constexpr uint8_t last_device_vector = 0xef;
 constexpr uint8_t timer_vector = 0xf0;
 constexpr uint8_t spurious_vector = 0xff;
 
-// Masks the legacy PIC and enables the local APIC, once. Leaves the interrupt flag alone.
+// Enables the local APIC, once. Leaves the interrupt flag alone.
 // Errors: nomem (registers cannot be mapped). Context: thread or interrupts off.
 result<void> start_interrupts();
 

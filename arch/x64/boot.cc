@@ -1,6 +1,7 @@
 // From the entry code to kernel_main: per-CPU block, CPU features, the PVH start info turned into
 // boot_info, and the free memory handed to the frame allocator.
 #include "arch/x64/boot_info.hh"
+#include "arch/x64/cpu.hh"
 #include "arch/x64/cpu_features.hh"
 #include "arch/x64/msr.hh"
 #include "arch/x64/percpu.hh"
@@ -60,6 +61,13 @@ void add_free_memory() {
       mem::add_free_extent(phys_addr{start}, end - start);
   }
 }
+
+// All 16 lines of the two 8259s off: SeaBIOS leaves the 18 Hz timer running into vector 8, a double
+// fault to us. Before interrupts are enabled for the first time, which any image does.
+void mask_legacy_pic() {
+  out8(0x21, 0xff);
+  out8(0xa1, 0xff);
+}
 } // namespace
 
 extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t start_info) {
@@ -81,6 +89,7 @@ extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t start_info) 
   add_free_memory();
   map_image();
   initialise_traps();
+  mask_legacy_pic();
   boot::kernel_main(info);
 }
 
