@@ -19,6 +19,7 @@ void _start();
 
 void oblako_start_threads();
 [[gnu::weak]] void oblako_start_signals();
+[[gnu::weak]] void oblako_start_virtio_console();
 [[gnu::weak]] void oblako_start_net();
 }
 
@@ -52,6 +53,8 @@ void kernel_main(arch::boot_info& info) {
   describe_image_areas();
   if (oblako_start_signals)
     oblako_start_signals();
+  if (oblako_start_virtio_console)
+    oblako_start_virtio_console();
   if (oblako_start_net)
     oblako_start_net();
 

@@ -1,5 +1,6 @@
-// Console input: the serial port's receive interrupt. Bytes go to the console file; ^C (0x03) raises
-// SIGINT instead, which is how `make run` stops a guest in order.
+// Console input: the serial port's receive interrupt. Bytes go to the console file; ^C (0x03)
+// raises SIGINT instead, which is how `make run` stops a guest in order.
+#include "core/log/console_input.hh"
 #include "arch/x64/acpi.hh"
 #include "arch/x64/interrupts.hh"
 #include "arch/x64/serial.hh"
@@ -7,26 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The console file's input (core/posix/console_file.hh).
-extern "C" [[gnu::weak]] void oblako_console_input(const char* bytes, size_t count);
-// Provided where signals are linked: SIGINT to the application. Interrupt context.
-extern "C" [[gnu::weak]] void oblako_console_interrupt();
-
 namespace oblako::log {
 namespace {
 
 constexpr uint8_t serial_irq = 4;
-constexpr char control_c = 3;
 bool started;
 
 void on_interrupt(void*) {
   char c;
-  while (arch::serial_read(c)) {
-    if (c == control_c && oblako_console_interrupt)
-      oblako_console_interrupt();
-    else if (oblako_console_input)
-      oblako_console_input(&c, 1);
-  }
+  while (arch::serial_read(c))
+    console_typed(c);
 }
 } // namespace
 } // namespace oblako::log

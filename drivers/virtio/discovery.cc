@@ -1,4 +1,5 @@
 // All virtio devices of the machine, looked for once.
+#include "core/base/needs.hh"
 #include "core/log/log.hh"
 #include "drivers/virtio/transport.hh"
 
@@ -22,6 +23,8 @@ void add_device(transport& t) {
 }
 
 transport* find(spec::device_type type, size_t index) {
+  // An image that has virtio at all offers its console there too.
+  OBLAKO_NEEDS(oblako_start_virtio_console);
   if (!searched) {
     searched = true;
     find_mmio_devices();
