@@ -10,6 +10,8 @@ rm -rf "$copy"
 cp -r "$source_dir" "$copy"
 # Reproducible: no time, no host name, no path of this machine in the product.
 export SOURCE_DATE_EPOCH=1 LC_ALL=C TZ=UTC
+# The copy lies inside our own checkout: its build system must not take our commit for its own.
+export GIT_DIR=/nonexistent
 export CFLAGS="-ffile-prefix-map=$copy=."
 log=$(dirname "$copy")/build.log
 if ! (cd "$copy" && MAKEFLAGS="-j$(nproc)" "$@" CC="$CC") >"$log" 2>&1; then

@@ -6,6 +6,8 @@ import subprocess
 
 # A frame of our backtraces.
 FRAME = re.compile(rb"^\s*#(\d+) 0x([0-9a-f]{6,16})\b")
+# Where the compiler ran, as the debug information has it in front of each of our own paths.
+BUILD_FOLDER = re.compile(r"^\./(build/[\w-]+/)?\./")
 
 
 class Symbols:
@@ -40,7 +42,9 @@ class Symbols:
             place = self._lines.stdout.readline().decode().strip().split(" (")[0]
         except OSError:
             return None
-        return None if place.startswith("??") or place.endswith((":0", ":?")) else place
+        if place.startswith("??") or place.endswith((":0", ":?")):
+            return None
+        return BUILD_FOLDER.sub("", place)
 
     def describe(self, address, is_return_address=False):
         """`function+0x12 (file:line)`, or None where no symbol is. A return address may be the
