@@ -171,13 +171,17 @@ struct walk {
 
   [[gnu::noinline]] void run(entry* table, entry* owner, uintptr_t start, uintptr_t end,
                              unsigned level) const {
-    for (uintptr_t va = start; va < end; va = align_down(va, span(level)) + span(level)) {
+    // The step past the last entry of the root wraps to 0: kernel addresses end there.
+    for (uintptr_t va = start, next; va < end; va = next) {
+      next = align_down(va, span(level)) + span(level);
+      if (next == 0)
+        next = end;
       entry& e = table[index_at(va, level)];
       if (!e)
         continue;
       const bool leaf = is_leaf(e, level);
       if (!leaf)
-        run(table_at(e), &e, va, min_of(end, align_down(va, span(level)) + span(level)), level - 1);
+        run(table_at(e), &e, va, min_of(end, next), level - 1);
       if (leaf || tables == visit_tables::yes)
         visit(context, e, owner, va, level);
     }
