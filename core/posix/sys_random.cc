@@ -1,0 +1,35 @@
+// getrandom.
+#include "arch/x64/syscall_entry.hh"
+#include "core/mem/app_memory.hh"
+#include "core/random/random.hh"
+#include "core/sched/thread.hh"
+
+using namespace oblako;
+
+namespace {
+
+constexpr unsigned known_flags = 7; // GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE
+
+result<size_t> random_into(uint8_t* app_to, size_t bytes, unsigned flags) {
+  if (flags & ~known_flags)
+    return error::inval;
+  bytes = min_of<size_t>(bytes, 0x1ffffff); // what Linux gives at most
+  uint8_t piece[256];
+  for (size_t done = 0; done < bytes;) {
+    const size_t n = min_of(bytes - done, sizeof piece);
+    random::fill(piece, n);
+    auto copied = mem::copy_to_app(app_to + done, piece, n);
+    if (!copied.ok())
+      return done ? result<size_t>(done) : copied.code();
+    done += n;
+    sched::yield_if_needed();
+  }
+  return bytes;
+}
+
+} // namespace
+
+OBLAKO_SYSCALL(sys_getrandom, do_getrandom);
+extern "C" long do_getrandom(uint8_t* to, size_t bytes, unsigned flags) {
+  return to_syscall(random_into(to, bytes, flags));
+}
