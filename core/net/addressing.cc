@@ -35,7 +35,7 @@ void announce(netif& n, const char* how) {
   at += log::format(line + at, sizeof line - at, "%d", __builtin_popcount(mask));
   if (const uint32_t gateway = ip4_addr_get_u32(netif_ip4_gw(&n)))
     append_address(line + at, sizeof line - at, ", gateway ", gateway, "");
-  log::info("net: %c%c%d has %s (%s)", n.name[0], n.name[1], int{n.num}, line, how);
+  log::info("net: %c%c%d has %s (%s)", n.name[0], n.name[1], n.num - 1, line, how);
 }
 
 void status_changed(netif* n) {

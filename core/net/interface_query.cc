@@ -12,13 +12,14 @@
 namespace oblako::net {
 namespace {
 
-// lwIP's number counts from 0 over all kinds; the loopback is known as "lo", the rest as "enN".
+// lwIP's number counts from 0 over all kinds; the loopback is the first and known as "lo"; the rest
+// are "en0" and so on.
 void name_of(const netif& n, char* to) {
   memset(to, 0, IFNAMSIZ);
   to[0] = n.name[0];
   to[1] = n.name[1];
   if (to[0] != 'l')
-    to[2] = static_cast<char>('0' + n.num % 10);
+    to[2] = static_cast<char>('0' + (n.num - 1) % 10);
 }
 
 bool same_name(const char* a, const char* b) {
