@@ -104,6 +104,8 @@ void read_fadt(physical_memory& memory, const view& fadt, information& out) {
   out.has_fadt = true;
   out.reduced_hardware = flags & flag_reduced_hardware;
   out.sci_irq = fadt.get<uint16_t>(46);
+  out.smi_command_port = fadt.get<uint16_t>(48);
+  out.acpi_enable = fadt.get<uint8_t>(52);
   out.pm1a_event = fadt_register(fadt, 56, 148);
   out.pm1b_event = fadt_register(fadt, 60, 160);
   out.pm1a_control = fadt_register(fadt, 64, 172);
@@ -123,6 +125,8 @@ void read_fadt(physical_memory& memory, const view& fadt, information& out) {
   const size_t bytes = dsdt.size() - header_bytes;
   find_s5(aml, bytes, out.s5_type_a, out.s5_type_b);
   find_virtio_mmio(aml, bytes, out);
+  if (out.reduced_hardware)
+    find_event_device(aml, bytes, out);
 }
 
 // MPS INTI flags of an interrupt source override, 5.2.12.5; "conforms to the bus" is ISA: edge,
@@ -242,6 +246,34 @@ void find_virtio_mmio(const uint8_t* data, size_t bytes, information& out) {
                                                   aml.get<uint32_t>(at + 8),
                                                   aml.get<uint32_t>(at + memory_bytes + 5)};
       in_device = false;
+    }
+  }
+}
+
+// After the ID: an extended interrupt with one number, and an operation region in memory, whose
+// name is followed by its space and its offset as a 32-bit constant (20.2.5.2).
+void find_event_device(const uint8_t* data, size_t bytes, information& out) {
+  constexpr uint8_t interrupt_tag = 0x89, dword_prefix = 0x0c, system_memory = 0;
+  constexpr uint16_t region_op = 0x805b;
+  constexpr size_t longest = 12; // of what is looked for
+  const view aml(data, bytes);
+  bool in_device = false, have_gsi = false;
+  event_device found{};
+  for (size_t at = 0; at + longest <= bytes; ++at) {
+    if (data[at] == 'A' && aml.get<uint32_t>(at) == signature("ACPI") &&
+        aml.get<uint32_t>(at + 4) == signature("0013")) {
+      in_device = true;
+    } else if (in_device && !have_gsi && data[at] == interrupt_tag &&
+               aml.get<uint16_t>(at + 1) == 6 && data[at + 4] == 1) {
+      found.gsi = aml.get<uint32_t>(at + 5);
+      have_gsi = true;
+    } else if (in_device && !found.address && aml.get<uint16_t>(at) == region_op &&
+               data[at + 6] == system_memory && data[at + 7] == dword_prefix) {
+      found.address = aml.get<uint32_t>(at + 8);
+    }
+    if (have_gsi && found.address) {
+      out.events = found;
+      return;
     }
   }
 }

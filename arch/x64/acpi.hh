@@ -44,6 +44,12 @@ struct virtio_mmio_device {
   uint32_t gsi;
 };
 
+// The event device of reduced hardware ("ACPI0013"): its register says what happened.
+struct event_device {
+  uint64_t address; // 0: none
+  uint32_t gsi;
+};
+
 constexpr size_t max_ioapics = 8;
 constexpr size_t max_overrides = 16;
 constexpr size_t max_virtio_mmio_devices = 32;
@@ -51,7 +57,9 @@ constexpr size_t max_virtio_mmio_devices = 32;
 struct information {
   bool has_fadt;
   bool reduced_hardware;
-  uint16_t sci_irq; // 0: none
+  uint16_t sci_irq;          // 0: none
+  uint16_t smi_command_port; // writing acpi_enable there hands the fixed hardware over; 0: done
+  uint8_t acpi_enable;
   io_register pm1a_event, pm1b_event;
   uint8_t pm1_event_bytes; // both halves: status, then enable
   io_register pm1a_control, pm1b_control;
@@ -66,6 +74,7 @@ struct information {
   size_t override_count;
   virtio_mmio_device virtio_mmio[max_virtio_mmio_devices];
   size_t virtio_mmio_count;
+  event_device events;
 };
 
 // Reads what is there. False: no valid RSDP at that address or no root table.
@@ -76,6 +85,8 @@ uint64_t scan_for_rsdp(physical_memory& memory);
 bool find_s5(const uint8_t* aml, size_t bytes, uint8_t& type_a, uint8_t& type_b);
 // Every device with that hardware ID and fixed resources.
 void find_virtio_mmio(const uint8_t* aml, size_t bytes, information& out);
+// The event device, if its interrupt and its register are constants.
+void find_event_device(const uint8_t* aml, size_t bytes, information& out);
 
 } // namespace oblako::acpi
 

@@ -6,6 +6,7 @@
 #include "core/posix/signal.hh"
 
 extern "C" void oblako_start_console_input();
+extern "C" void oblako_start_power_button();
 
 namespace oblako::posix {
 namespace {
@@ -47,4 +48,8 @@ extern "C" long do_rt_sigaction(int signo, const oblako::posix::signal_action* a
   return to_syscall(change_action(signo, app_new, app_old));
 }
 
-extern "C" void oblako_start_signals() { oblako_start_console_input(); }
+// What the outside can ask an application to do: ^C on the console, the power button.
+extern "C" void oblako_start_signals() {
+  oblako_start_console_input();
+  oblako_start_power_button();
+}

@@ -184,6 +184,11 @@ TEST(acpi, reads_a_reduced_hardware_machine_with_virtio_devices) {
     body.insert(body.end(), d.begin(), d.end());
   }
   body.insert(body.end(), {0x08, '\\', '_', 'S', '5', '_', 0x12, 0x05, 0x01, 0x0a, 0x05});
+  // Device EVNT: _HID, _CRS with an interrupt, a region in memory; as an AML compiler lays it out.
+  body.insert(body.end(),
+              {0x08, '_',  'H',  'I',  'D',  0x0d, 'A',  'C', 'P',  'I',  '0',  '0', '1',  '3',
+               0,    0x89, 0x06, 0x00, 0x03, 0x01, 0x09, 0,   0,    0,    0x79, 0,   0x5b, 0x80,
+               'E',  'R',  'E',  'G',  0x00, 0x0c, 0,    0,   0xa0, 0xfe, 0x0a, 0x04});
   m.put(0x5000, table("DSDT", body));
   m.put(0x3000,
         fadt({{112, {1u << 20, 4}}, {140, {0x5000, 8}}, {244, {0, 1}}, {248, {0xfea00020, 8}}}));
@@ -194,6 +199,8 @@ TEST(acpi, reads_a_reduced_hardware_machine_with_virtio_devices) {
   EXPECT_EQ(i.sleep_control.space, acpi::address_space::memory);
   EXPECT_EQ(i.reset.address, 0u); // the flag that says so is not set
   EXPECT_EQ(i.s5_type_a, 5);
+  EXPECT_EQ(i.events.address, 0xfea00000u);
+  EXPECT_EQ(i.events.gsi, 9u);
   ASSERT_EQ(i.virtio_mmio_count, 3u);
   EXPECT_EQ(i.virtio_mmio[2].address, 0xfeb00400u);
   EXPECT_EQ(i.virtio_mmio[2].bytes, 512u);
