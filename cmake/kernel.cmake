@@ -42,6 +42,8 @@ set(ZLIB_SOURCES ${ZLIB_DIR}/inflate.c ${ZLIB_DIR}/inftrees.c ${ZLIB_DIR}/inffas
 target_include_directories(kernel_cxx PRIVATE ${ZLIB_DIR})
 add_library(kernel_c OBJECT ${LWIP_SOURCES} ${ZLIB_SOURCES})
 target_include_directories(kernel_c PRIVATE "${CMAKE_SOURCE_DIR}" ${LWIP_INCLUDES} ${ZLIB_DIR})
+# Prefixed names, so that an application's own zlib is not taken for the kernel's.
+target_compile_definitions(kernel_c PRIVATE Z_PREFIX)
 target_compile_options(kernel_c PRIVATE ${kernel_flags} ${kernel_includes} -std=gnu11 -w)
 
 # The kernel has its own memcpy and friends. They get names of their own here, so that neither side of

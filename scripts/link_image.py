@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 
+import pack_root
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -23,10 +25,13 @@ def run(command):
 
 
 def blob_object(blob, work):
+    with open(blob, "rb") as f:
+        # Files stored compressed pull in what reads them.
+        needs = "  .reloc ., R_X86_64_NONE, oblako_inflate\n" if pack_root.has_compressed(f.read()) else ""
     source = os.path.join(work, "root.S")
     with open(source, "w", encoding="ascii") as f:
         f.write('  .section .oblako_root, "a", @progbits\n  .p2align 12\n'
-                "  .globl oblako_root_start, oblako_root_end\noblako_root_start:\n"
+                "  .globl oblako_root_start, oblako_root_end\noblako_root_start:\n" + needs +
                 f'  .incbin "{os.path.basename(blob)}"\noblako_root_end:\n'
                 '  .section .note.GNU-stack, "", @progbits\n')
     target = os.path.join(work, "root.o")

@@ -77,6 +77,16 @@ def pack(folder):
     return b"".join([header, *table, names, *data])
 
 
+def has_compressed(blob):
+    """True if any file in a blob made by pack() needs inflate."""
+    _, _, count, _, nodes_offset, *_ = HEADER.unpack_from(blob)
+    for i in range(count):
+        _, _, mode, _, size, stored = NODE.unpack_from(blob, nodes_offset + i * NODE.size)
+        if stat.S_ISREG(mode) and stored != size:
+            return True
+    return False
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
