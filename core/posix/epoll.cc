@@ -138,7 +138,8 @@ result<void> epoll_file::add(int fd, file& target, const epoll_event& event) {
   items_.insert(i);
   network_items_ += i.network;
   i.close_watcher::next = target.watchers();
-  __atomic_store_n(&target.watchers(), &i, __ATOMIC_SEQ_CST);
+  // The builtin converts bits, not classes: the base is not at the item's start.
+  __atomic_store_n(&target.watchers(), static_cast<close_watcher*>(&i), __ATOMIC_SEQ_CST);
   if (!target.has_descriptors()) { // closed meanwhile, perhaps before it could see the watcher
     discard(i);
     return error::badf;
