@@ -31,7 +31,7 @@ class Guest:
             with self.inside():
                 if not self._has_tap():  # a second machine after the first uses the same
                     known = {"guest": GUEST, "mac": MAC} if neighbour else {}
-                    netns.Namespace.add_tap("tap0", f"{HOST}/{PREFIX}", **known)
+                    self.namespace.add_tap("tap0", f"{HOST}/{PREFIX}", **known)
             netdev = vm.tap_network("tap0")
             self.address = (GUEST, app.port)
             if static:
