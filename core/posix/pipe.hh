@@ -36,7 +36,8 @@ public:
   sched::wait_queue& opened() { return opened_; }
 
 private:
-  static constexpr size_t page_count = capacity / page_size;
+  // One more than the capacity needs: 64 kB that begin inside a page touch 17 of them.
+  static constexpr size_t page_count = capacity / page_size + 1;
 
   uint8_t*& page_at(uint64_t position) { return pages_[position / page_size % page_count]; }
   void notify(bool readers, uint32_t events);
