@@ -36,14 +36,40 @@ public:
     while (__atomic_exchange_n(&held_, 1, __ATOMIC_ACQUIRE)) // pairs with unlock's release
       arch::pause();
     ++arch::this_cpu().spinlock_depth;
+    note_locked();
   }
   void unlock() {
+    note_unlocked();
     --arch::this_cpu().spinlock_depth;
     __atomic_store_n(&held_, 0, __ATOMIC_RELEASE);
   }
   lock_rank rank() const { return rank_; }
 
 private:
+#ifdef OBLAKO_CHECKS
+  // Locks without a rank are not checked. Interrupt handlers may take any lock that is taken with
+  // interrupts off. Wait queues nest: a notification may go on to another queue (epoll).
+  void note_locked() {
+    if (rank_ == lock_rank::none)
+      return;
+    arch::percpu& cpu = arch::this_cpu();
+    const auto outer = static_cast<lock_rank>(cpu.lock_rank);
+    if (cpu.interrupt_depth == 0 &&
+        (rank_ < outer || (rank_ == outer && rank_ != lock_rank::wait_queue)))
+      log::panic("spinlock of rank %u taken while one of rank %u is held",
+                 static_cast<unsigned>(rank_), static_cast<unsigned>(outer));
+    outer_rank_ = outer;
+    cpu.lock_rank = static_cast<uint32_t>(rank_);
+  }
+  void note_unlocked() {
+    if (rank_ != lock_rank::none)
+      arch::this_cpu().lock_rank = static_cast<uint32_t>(outer_rank_);
+  }
+  lock_rank outer_rank_ = lock_rank::none; // held by this CPU when this one was taken
+#else
+  void note_locked() {}
+  void note_unlocked() {}
+#endif
   uint32_t held_ = 0;
   lock_rank rank_;
 };
