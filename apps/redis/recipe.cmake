@@ -2,7 +2,7 @@
 oblako_app(NAME redis
   FETCH redis
   BUILD make -C src redis-server MALLOC=libc USE_SYSTEMD=no BUILD_TLS=no uname_S=Linux V=1
-    OPTIMIZATION=-O2
+    OPTIMIZATION=-O2 REDIS_CFLAGS=-DUSE_MALLOC_USABLE_SIZE
   PRODUCT src/redis-server
   ARGS "redis-server /etc/redis.conf"
   ROOT root

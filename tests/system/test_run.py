@@ -1,6 +1,7 @@
 """scripts/run.py, what `make run` is: from the outside, as a user sees it."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -19,17 +20,16 @@ def start(name, *arguments, **how):
 
 
 def read_until(process, text, timeout=60):
-    """Output up to and with the first line that holds the text."""
-    os.set_blocking(process.stdout.fileno(), False)
+    """Output up to the text, or a little further."""
     got, deadline = "", time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        got += process.stdout.read() or ""
-        if text in got:
-            os.set_blocking(process.stdout.fileno(), True)
-            return got
-        if process.poll() is not None:
-            break
-        time.sleep(0.01)
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([process.stdout], [], [], left)[0]:
+            piece = os.read(process.stdout.fileno(), 65536).decode(errors="replace")
+            got += piece
+            if text in got:
+                return got
+            if not piece:
+                break
     process.kill()
     raise AssertionError(f"no {text!r} in:\n{got}")
 
