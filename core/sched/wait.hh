@@ -93,12 +93,9 @@ private:
 
 enum class interruptible : bool { no, yes };
 
-// Blocks until predicate() is true. Errors: as thread_waiter::sleep. The predicate runs in the
-// calling thread and may take locks. Context: thread, no spinlock held.
-template <class Predicate>
-result<void> wait_until(wait_queue& queue, Predicate predicate,
-                        uint64_t deadline_ns = time::no_deadline,
-                        interruptible i = interruptible::yes) {
+// Blocks until predicate() is true, by way of sleep(waiter) whenever it is not.
+template <class Predicate, class Sleep>
+result<void> wait_with(wait_queue& queue, Predicate predicate, Sleep sleep) {
   if (predicate())
     return {};
   thread_waiter waiter;
@@ -106,13 +103,30 @@ result<void> wait_until(wait_queue& queue, Predicate predicate,
   result<void> slept;
   bool satisfied;
   while (!(satisfied = predicate()) && slept.ok())
-    slept = waiter.sleep(deadline_ns, i == interruptible::yes);
+    slept = sleep(waiter);
   queue.remove(waiter);
   // A wake_one() that chose this waiter, which did not need it, belongs to the next.
   if (waiter.notified())
     queue.wake_one();
   // What came in the same moment as a signal or the deadline still counts.
   return satisfied ? result<void>() : slept;
+}
+
+// Blocks until predicate() is true. Errors: as thread_waiter::sleep. The predicate runs in the
+// calling thread and may take locks. Context: thread, no spinlock held.
+template <class Predicate>
+result<void> wait_until(wait_queue& queue, Predicate predicate, uint64_t deadline_ns,
+                        interruptible i = interruptible::yes) {
+  return wait_with(queue, predicate, [=](thread_waiter& waiter) {
+    return waiter.sleep(deadline_ns, i == interruptible::yes);
+  });
+}
+// The same without a deadline; links no timers.
+template <class Predicate>
+result<void> wait_until(wait_queue& queue, Predicate predicate,
+                        interruptible i = interruptible::yes) {
+  return wait_with(queue, predicate,
+                   [=](thread_waiter& waiter) { return waiter.sleep(i == interruptible::yes); });
 }
 
 // A mutex whose waiters sleep. Held by the network stack and file systems, also across accesses
