@@ -55,8 +55,12 @@ constexpr size_t align_up(size_t n, size_t alignment) { return (n + alignment - 
 // no class: a page that belongs to nobody.
 constexpr unsigned max_classes = 40;
 constexpr unsigned fine_limit = 1024; // up to here sizes are looked up in steps of 8
+// Kinds a page has instead of a class.
+constexpr uint8_t kind_run = max_classes;         // first page of a larger allocation
+constexpr uint8_t kind_mapping = max_classes + 1; // where a mapping of its own begins
+constexpr unsigned bin_count = max_classes + 2;
 struct class_table {
-  uint16_t size[max_classes];
+  uint16_t size[bin_count]; // 0 for what is no class
   uint8_t slab_pages[max_classes];
   uint8_t cached[max_classes]; // objects a thread keeps at most
   uint8_t of_fine[fine_limit / 8 + 1];
@@ -64,11 +68,6 @@ struct class_table {
   uint8_t count;                              // classes are 1 to count - 1
 };
 extern const class_table oblako_malloc_classes asm("oblako_malloc_classes");
-
-// A page that is in no slab: kinds a page has instead of a class.
-constexpr uint8_t kind_run = max_classes;      // first page of a larger allocation
-constexpr uint8_t kind_mapping = max_classes + 1; // page 0 of a mapping of its own
-constexpr unsigned bin_count = max_classes + 2;
 
 // What is known of a run, kept at the index of its first page.
 struct run {

@@ -169,7 +169,7 @@ void* allocate_large(size_t bytes, size_t alignment, bool& zeroed) {
   spill(kind, p);
 }
 
-size_t capacity_of(const void* p) {
+[[gnu::noinline]] size_t capacity_of(const void* p) {
   if (on_region_border(p)) {
     const size_t n = far_aligned_capacity(p);
     return n ? n : (misused(), 0);
@@ -274,7 +274,13 @@ void* realloc(void* p, size_t bytes) {
   return moved;
 }
 
-size_t malloc_usable_size(void* p) { return p ? capacity_of(p) : 0; }
+size_t malloc_usable_size(void* p) {
+  const unsigned page = page_of(p);
+  if (page != 0) [[likely]]
+    if (const size_t size = oblako_malloc_classes.size[region_of(p)->kind[page]]) [[likely]]
+      return size;
+  return p ? capacity_of(p) : 0;
+}
 
 void* aligned_alloc(size_t alignment, size_t bytes) {
   if (!alignment || (alignment & (alignment - 1))) {

@@ -46,6 +46,18 @@ run* add_slab(unsigned size_class) {
   return r;
 }
 
+// Puts the objects [first, first + count) in front of the list: from the last to the first, so that
+// they are handed out in the order of their addresses.
+void link_fresh(char* first, unsigned count, size_t size, void*& list) {
+  void* head = list;
+  for (char* object = first + count * size; object != first;) {
+    object -= size;
+    *reinterpret_cast<void**>(object) = head;
+    head = object;
+  }
+  list = head;
+}
+
 // Puts up to `wanted` objects in front of the list.
 unsigned take_from(run* r, unsigned wanted, void*& list) {
   unsigned taken = 0;
@@ -60,13 +72,7 @@ unsigned take_from(run* r, unsigned wanted, void*& list) {
   unsigned fresh = end - r->fresh;
   if (fresh > wanted - taken)
     fresh = wanted - taken;
-  // From the last to the first, so that they are handed out in the order of their addresses.
-  char* base = static_cast<char*>(address_of(r));
-  for (unsigned i = r->fresh + fresh; i-- > r->fresh;) {
-    void** object = reinterpret_cast<void**>(base + i * size);
-    *object = list;
-    list = object;
-  }
+  link_fresh(static_cast<char*>(address_of(r)) + r->fresh * size, fresh, size, list);
   r->fresh = static_cast<uint16_t>(r->fresh + fresh);
   r->used = static_cast<uint16_t>(r->used + taken + fresh);
   if (!r->free && r->fresh == end)
