@@ -7,6 +7,7 @@
 # SOURCES: C files compiled against musl. FETCH/BUILD/PRODUCT: a source of scripts/sources.txt, built
 # in a copy of its own with CC=oblako-cc (a compiler that links to one relocatable object).
 # ARGS: argv, with shell-like quotes; default NAME. ROOT: folder of files for the image's /.
+# ALLOCATOR dense: malloc with size classes in steps of 8 bytes (libc/malloc/dense.cc).
 # PORT, PROBE (redis, http, tcp), MEMORY (MB): what `make run` needs to know.
 set(app_flags -O2 -g -fPIE -ffunction-sections -fdata-sections -fcf-protection=none
   -fno-stack-protector -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${MUSL_DIR}=musl)
@@ -33,7 +34,7 @@ target_compile_options(libc_replacement PRIVATE ${app_flags} -Wall -Wextra -Werr
     -isystem${gcc_include} -isystem${MUSL_DIR}/include -idirafter/usr/include>)
 
 function(oblako_app)
-  cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY"
+  cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY;ALLOCATOR"
     "SOURCES;BUILD" ${ARGN})
   if(NOT app_NAME)
     message(FATAL_ERROR "oblako_app: NAME is missing in ${OBLAKO_RECIPE_DIR}/recipe.cmake")
@@ -86,6 +87,11 @@ oblako_application_arguments:
       COMMENT "Packing ${app_NAME}'s files" VERBATIM)
   endif()
 
+  set(needed "")
+  if(app_ALLOCATOR)
+    set(needed --need "oblako_malloc_${app_ALLOCATOR}")
+  endif()
+
   file(CONFIGURE OUTPUT "${out}/app.json" @ONLY CONTENT
 "{\"name\": \"@app_NAME@\", \"port\": \"@app_PORT@\", \"probe\": \"@app_PROBE@\", \"memory\": \"@app_MEMORY@\"}
 ")
@@ -94,7 +100,7 @@ oblako_application_arguments:
       --script "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" --arguments "${work}/arguments.S"
       "--root=${root_blob}" --musl "${MUSL_DIR}/lib" --replacement "$<TARGET_FILE:libc_replacement>"
       --kernel "${KERNEL_ARCHIVE}" --stubs "${STUB_ARCHIVE}" --table "${CALL_TABLE}"
-      "${objects}"
+      ${needed} "${objects}"
     COMMAND_EXPAND_LISTS
     DEPENDS ${objects} ${root_blob} "${work}/arguments.S" libc_replacement
       "${KERNEL_ARCHIVE}" "${STUB_ARCHIVE}" "${CALL_TABLE}"

@@ -36,6 +36,10 @@ sed -i '/^static inline long __alt_socketcall/,/^}/d' src/internal/syscall.h
 # See overrides/setxid.c.
 sed -i 's/hidden int __setxid(int, /hidden int __setxid(long, /' src/internal/libc.h
 
+# A thread that ends gives the allocator its cache back: see malloc/malloc.cc.
+sed -i 's/^\t__dl_thread_cleanup();/&\n\t__malloc_thread_exit();/; s/^weak_alias(dummy_0, __dl_thread_cleanup);/&\nweak_alias(dummy_0, __malloc_thread_exit);/' src/thread/pthread_create.c
+grep -q "^	__malloc_thread_exit();" src/thread/pthread_create.c
+
 for f in $overrides; do
   base=$(basename "${f%.*}")
   # Assembly replaces assembly: its folder is that of the x86_64 file; C goes by the generic file.

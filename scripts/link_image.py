@@ -45,7 +45,7 @@ def link(options, extra_objects, forced, target):
                "--gc-sections", "--build-id=none", "--hash-style=gnu", "--eh-frame-hdr",
                "--no-warn-rwx-segments", "-T", options.script, "-Map", options.output + ".map",
                "-o", target]
-    for name in forced:
+    for name in options.need + forced:
         command += ["-u", name]
     command += [f"{musl}/crt1.o", f"{musl}/crti.o", *options.objects, *extra_objects, options.table,
                 "--start-group", options.replacement, f"{musl}/libc.a", options.kernel, options.stubs,
@@ -58,6 +58,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("output", "script", "arguments", "root", "musl", "replacement", "kernel", "stubs", "table"):
         parser.add_argument("--" + name, required=True)
+    parser.add_argument("--need", action="append", default=[], help="symbol to link in any case")
     parser.add_argument("objects", nargs="+")
     options = parser.parse_args()
     options.libgcc = run(["gcc", "-print-libgcc-file-name"]).strip()
