@@ -70,6 +70,8 @@ unsigned window_for(area& a, uintptr_t page) {
 fault_outcome fill_small(address_space& s, area& a, uintptr_t page) {
   const uint64_t flags = page_flags_for(a.prot);
   const unsigned count = window_for(a, page);
+  if (!application_may_take_a_page()) [[unlikely]]
+    return fault_outcome::out_of_memory;
   for (unsigned i = 0; i < count; ++i) {
     auto frame = allocate_frames(0, zeroed::yes);
     if (!frame.ok()) [[unlikely]]
@@ -104,7 +106,7 @@ fault_outcome fill_from_source(address_space& s, area& a, uintptr_t page) {
   source->add_reference();
   s.lock.unlock();
   auto outcome = fault_outcome::out_of_memory;
-  auto frame = allocate_frames(0);
+  auto frame = application_may_take_a_page() ? allocate_frames(0) : error::nomem;
   if (frame.ok())
     outcome = source->read_page(offset, to_virtual(frame.value())).ok() ? fault_outcome::resolved
                                                                         : fault_outcome::bus_error;

@@ -321,6 +321,12 @@ bool memory_is_plentiful(uint64_t reserve) {
   return free * page_size >= reserve && free * 8 >= total_pages;
 }
 
+bool application_may_take_a_page() {
+  constexpr uint64_t least = 64_KiB / page_size, most = 8_MiB / page_size;
+  const uint64_t reserve = min_of(max_of(total_pages / 32, least), most);
+  return __atomic_load_n(&free_pages, __ATOMIC_RELAXED) > reserve;
+}
+
 page_tag* make_page_tag(phys_addr page) {
   sched::thread_spinlock_guard guard(lock);
   const unsigned index = (raw(page) >> page_shift) % pages_per_block;

@@ -42,5 +42,8 @@ frame_statistics frame_usage();
 // True if at least `reserve` bytes and an eighth of all memory are free: whether to spend memory
 // for speed. A hint; takes no lock.
 bool memory_is_plentiful(uint64_t reserve);
+// False if what is left is the kernel's reserve: the application's pages stop there, so that the
+// kernel can still receive, close and report. A hint; takes no lock.
+bool application_may_take_a_page();
 
 } // namespace oblako::mem
