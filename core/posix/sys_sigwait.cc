@@ -1,5 +1,6 @@
 // Waiting for signals: rt_sigsuspend, pause, rt_sigtimedwait.
 #include "arch/x64/syscall_entry.hh"
+#include "core/base/needs.hh"
 #include "core/mem/app_memory.hh"
 #include "core/posix/signal.hh"
 #include "core/posix/time_arguments.hh"
@@ -74,6 +75,9 @@ long do_pause() { return oblako::to_syscall(oblako::posix::until_signal()); }
 
 long do_rt_sigtimedwait(const oblako::posix::signal_mask* set, siginfo_t* info,
                         const timespec* timeout, size_t size) {
+  // An application may wait for ^C and the power button without a handler for either.
+  OBLAKO_NEEDS(oblako_start_signals);
+  OBLAKO_NEEDS(oblako_deliver_signals);
   if (size != sizeof(*set))
     return -static_cast<long>(oblako::error::inval);
   return oblako::to_syscall(oblako::posix::timed_wait(set, info, timeout));
