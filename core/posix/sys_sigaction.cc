@@ -1,11 +1,14 @@
 // rt_sigaction. An application that reaches this call can have handlers, so this is what links the
-// frames, the signals of exceptions, and ^C on the console.
+// frames, the signals of exceptions, ^C on the console and the power button.
 #include "arch/x64/syscall_entry.hh"
 #include "core/base/needs.hh"
 #include "core/mem/app_memory.hh"
 #include "core/posix/signal.hh"
 
-extern "C" void oblako_start_console_input();
+extern "C" {
+void oblako_start_console_input();
+void oblako_start_power_button();
+}
 extern "C" void oblako_start_power_button();
 
 namespace oblako::posix {
