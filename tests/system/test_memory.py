@@ -53,7 +53,7 @@ def test_a_value_bigger_than_the_machine(boot, args):
     guest.wait_redis()
     size = 200 << 20
     try:
-        with guest.redis(20) as redis:
+        with guest.redis(4) as redis:
             redis.socket.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % size)
             for _ in range(size >> 20):
                 redis.socket.sendall(b"x" * (1 << 20))
