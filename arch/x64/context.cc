@@ -43,12 +43,12 @@ void prepare_context(context& c, uintptr_t kernel_stack_top, void (*entry)(void*
   *--top = 0; // ends a backtrace
   *--top = 0;
   *--top = reinterpret_cast<uint64_t>(&oblako_context_start);
-  *--top = 0;                                   // rbp
+  *--top = 0;                                    // rbp
   *--top = reinterpret_cast<uint64_t>(entry);    // rbx
   *--top = reinterpret_cast<uint64_t>(argument); // r12
-  *--top = 0;                                   // r13
-  *--top = 0;                                   // r14
-  *--top = 0;                                   // r15
+  *--top = 0;                                    // r13
+  *--top = 0;                                    // r14
+  *--top = 0;                                    // r15
   // A new thread inherits the floating-point environment of its creator.
   uint32_t control[2] = {};
   asm volatile("stmxcsr %0; fnstcw %1" : "=m"(control[0]), "=m"(control[1]));
@@ -81,6 +81,8 @@ void resume(trap_frame& frame) {
   oblako_resume(&frame);
 }
 
-void set_fs_base(uint64_t value) { load_fs_base(value); }
+void set_fs_base(uint64_t value) {
+  load_fs_base(value);
+}
 
 } // namespace oblako::arch

@@ -28,7 +28,9 @@ struct trap_frame {
 static_assert(sizeof(trap_frame) == 22 * 8);
 
 // True if the interrupted instruction is kernel code.
-inline bool from_kernel(const trap_frame& f) { return static_cast<int64_t>(f.rip) < 0; }
+inline bool from_kernel(const trap_frame& f) {
+  return static_cast<int64_t>(f.rip) < 0;
+}
 
 // Switches stacks; returns when somebody switches back to `from`. Interrupts are off.
 void switch_context(context& from, context& to);
@@ -56,8 +58,15 @@ void set_fs_base(uint64_t value); // of the running thread, and its context when
 // legacy_vector_state_size bytes have FXSAVE's layout; without XSAVE there is nothing more.
 constexpr size_t legacy_vector_state_size = 512;
 size_t vector_state_size();
-uint64_t vector_features(); // XCR0; 0 without XSAVE
-void save_vector_state(void* area);          // area is zeroed by the callee where XSAVE needs it
-void restore_vector_state(const void* area); // area must have been checked if the application saw it
+uint64_t vector_features();         // XCR0; 0 without XSAVE
+void save_vector_state(void* area); // area is zeroed by the callee where XSAVE needs it
+void restore_vector_state(
+    const void* area); // area must have been checked if the application saw it
 
 } // namespace oblako::arch
+
+// Upcall (core/posix/boundary.cc): the rest of an interrupt or exception that hit application code.
+// Reschedules and delivers signals until nothing is pending. The vector registers are the
+// application's, before and after. Context: thread, on its kernel stack; interrupts are off on
+// return.
+extern "C" void oblako_return_to_application(oblako::arch::trap_frame* frame, bool full_state);

@@ -29,8 +29,8 @@ T& at(void* area, size_t offset) {
   return *reinterpret_cast<T*>(static_cast<char*>(area) + offset);
 }
 
-// Carry, parity, adjust, zero, sign, direction, overflow. Not trap, which would stop in the kernel's
-// calls.
+// Carry, parity, adjust, zero, sign, direction, overflow. Not trap, which would stop in the
+// kernel's calls.
 constexpr uint64_t changeable_flags = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x400 | 0x800;
 
 uint32_t mxcsr_mask() {

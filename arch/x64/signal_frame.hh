@@ -15,7 +15,7 @@ struct signal_registers {
   uint64_t rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags;
   uint16_t cs, gs, fs, ss;
   uint64_t error_code, vector, old_mask, fault_address;
-  uint64_t vector_state; // application address; 0: none
+  uint64_t vector_state;       // application address; 0: none
   uint64_t cancellation_point; // first of Linux's reserved words
   uint64_t reserved[7];
 };

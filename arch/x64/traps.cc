@@ -8,7 +8,6 @@
 #include "core/log/log.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
-#include "core/posix/boundary.hh"
 #include "core/sched/thread.hh"
 #include <signal.h>
 

@@ -5,8 +5,12 @@
 
 namespace oblako::arch {
 
-size_t vector_state_size() { return features.vector_state_bytes; }
-uint64_t vector_features() { return features.xsave ? features.xcr0 : 0; }
+size_t vector_state_size() {
+  return features.vector_state_bytes;
+}
+uint64_t vector_features() {
+  return features.xsave ? features.xcr0 : 0;
+}
 
 void save_vector_state(void* area) {
   if (!features.xsave) {

@@ -1,6 +1,6 @@
-// Leaving the kernel with pending work: called by arch/x64/syscall_exit.S after a system call and by
-// the entry stubs after an interrupt or exception in application code. Both end with interrupts off
-// and nothing pending, so that nothing can be overlooked on the last instructions.
+// Leaving the kernel with pending work: called by arch/x64/syscall_exit.S after a system call and
+// by the entry stubs after an interrupt or exception in application code. Both end with interrupts
+// off and nothing pending, so that nothing can be overlooked on the last instructions.
 #include "core/posix/boundary.hh"
 
 #include "arch/x64/cpu.hh"

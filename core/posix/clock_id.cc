@@ -49,24 +49,33 @@ result<clock_name> parse_clock(int id) {
   case CLOCK_REALTIME:
   case CLOCK_REALTIME_COARSE:
   case alarm_of_realtime:
-  case atomic_time: return clock_name{clock_kind::wall, 0};
+  case atomic_time:
+    return clock_name{clock_kind::wall, 0};
   case CLOCK_MONOTONIC:
   case CLOCK_MONOTONIC_RAW:
   case CLOCK_MONOTONIC_COARSE:
   case CLOCK_BOOTTIME:
-  case alarm_of_boottime: return clock_name{clock_kind::monotonic, 0};
-  case CLOCK_PROCESS_CPUTIME_ID: return clock_name{clock_kind::process_cpu, 0};
-  case CLOCK_THREAD_CPUTIME_ID: return clock_name{clock_kind::thread_cpu, 0};
-  default: return id < 0 ? parse_dynamic(id) : result<clock_name>(error::inval);
+  case alarm_of_boottime:
+    return clock_name{clock_kind::monotonic, 0};
+  case CLOCK_PROCESS_CPUTIME_ID:
+    return clock_name{clock_kind::process_cpu, 0};
+  case CLOCK_THREAD_CPUTIME_ID:
+    return clock_name{clock_kind::thread_cpu, 0};
+  default:
+    return id < 0 ? parse_dynamic(id) : result<clock_name>(error::inval);
   }
 }
 
 result<uint64_t> read_clock(clock_name c) {
   switch (c.kind) {
-  case clock_kind::wall: return time::wall_ns();
-  case clock_kind::monotonic: return time::monotonic_ns();
-  case clock_kind::process_cpu: return sched::process_cpu_ns();
-  case clock_kind::thread_cpu: return cpu_time_of(c.tid);
+  case clock_kind::wall:
+    return time::wall_ns();
+  case clock_kind::monotonic:
+    return time::monotonic_ns();
+  case clock_kind::process_cpu:
+    return sched::process_cpu_ns();
+  case clock_kind::thread_cpu:
+    return cpu_time_of(c.tid);
   }
   return error::inval;
 }

@@ -17,8 +17,8 @@ struct clock_name {
 result<clock_name> parse_clock(int id);
 // Units: nanoseconds. Errors: inval (that thread is gone). Context: any.
 result<uint64_t> read_clock(clock_name c);
-// The monotonic moment at which the clock may first show `ns`: exact for wall (unless it is set) and
-// monotonic time, the earliest possible for CPU time. Errors: inval.
+// The monotonic moment at which the clock may first show `ns`: exact for wall (unless it is set)
+// and monotonic time, the earliest possible for CPU time. Errors: inval.
 result<uint64_t> deadline_on_clock(clock_name c, uint64_t ns);
 
 } // namespace oblako::posix

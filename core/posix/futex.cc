@@ -2,15 +2,17 @@
 //
 // A waiter may not read the word under a spinlock, since the page may have to be brought in. So it
 // queues itself first, then reads, then sleeps:
-//   - The waker changes the word, then looks through the queue. If it looked before the waiter was in
+//   - The waker changes the word, then looks through the queue. If it looked before the waiter was
+//   in
 //     the queue, the waiter's read comes after the change (the bucket's lock orders the two) and it
 //     does not sleep. If it looked later, it finds the waiter and marks it, awake or not.
-//   - A waiter that finds the word changed leaves the queue; if it was marked meanwhile, it counts as
+//   - A waiter that finds the word changed leaves the queue; if it was marked meanwhile, it counts
+//   as
 //     woken (returns 0), so that no wake-up goes to somebody who ignores it.
 //
-// The waiter's record is on its kernel stack. `home` names the bucket it is in; requeueing changes it,
-// so whoever wants to take a waiter out locks the bucket named there and looks again. A waker clears
-// it last: from then on the record may be gone.
+// The waiter's record is on its kernel stack. `home` names the bucket it is in; requeueing changes
+// it, so whoever wants to take a waiter out locks the bucket named there and looks again. A waker
+// clears it last: from then on the record may be gone.
 #include "core/posix/futex.hh"
 
 #include "core/mem/app_memory.hh"
@@ -64,8 +66,8 @@ struct bucket {
     if (first == &w)
       first = next;
   }
-  // Calls f(waiter) for the waiters at the address, oldest first, until it returns false. f may take
-  // the waiter out.
+  // Calls f(waiter) for the waiters at the address, oldest first, until it returns false. f may
+  // take the waiter out.
   template <class F>
   void for_waiters(uintptr_t address, F f) {
     if (!first)
@@ -216,24 +218,37 @@ struct wake_operation {
   result<uint32_t> apply(uint32_t old) const {
     const auto o = static_cast<uint32_t>(operand);
     switch (operation) {
-    case 0: return o;
-    case 1: return old + o;
-    case 2: return old | o;
-    case 3: return old & ~o;
-    case 4: return old ^ o;
-    default: return error::nosys;
+    case 0:
+      return o;
+    case 1:
+      return old + o;
+    case 2:
+      return old | o;
+    case 3:
+      return old & ~o;
+    case 4:
+      return old ^ o;
+    default:
+      return error::nosys;
     }
   }
   result<bool> compare(uint32_t old) const {
     const auto v = static_cast<int32_t>(old);
     switch (comparison) {
-    case 0: return v == compared;
-    case 1: return v != compared;
-    case 2: return v < compared;
-    case 3: return v <= compared;
-    case 4: return v > compared;
-    case 5: return v >= compared;
-    default: return error::nosys;
+    case 0:
+      return v == compared;
+    case 1:
+      return v != compared;
+    case 2:
+      return v < compared;
+    case 3:
+      return v <= compared;
+    case 4:
+      return v > compared;
+    case 5:
+      return v >= compared;
+    default:
+      return error::nosys;
     }
   }
 };

@@ -1,10 +1,10 @@
 // Signals. What may be sent from anywhere is at the top; the rest is shared by the files of the
 // signal code (signal_*.cc, sys_sig*.cc, sys_kill.cc).
 //
-// A signal waits in a pending set: the thread's own, or the process's (any thread that does not block
-// it may take it). Whoever adds one picks a receiver, sets its pending mark and wakes it; the receiver
-// takes it at the boundary. A thread that blocks a signal, or ends, hands the process's pending
-// signals it was picked for to another.
+// A signal waits in a pending set: the thread's own, or the process's (any thread that does not
+// block it may take it). Whoever adds one picks a receiver, sets its pending mark and wakes it; the
+// receiver takes it at the boundary. A thread that blocks a signal, or ends, hands the process's
+// pending signals it was picked for to another.
 #pragma once
 
 #include "core/base/result.hh"
@@ -19,8 +19,8 @@ void send_process_signal(int signo);
 // To the running thread (SIGPIPE). Context: thread.
 void raise_on_current(int signo);
 
-// ppoll, pselect, epoll_pwait: the mask of one call. If a signal ends the call, the old mask comes back
-// only when its handler has returned.
+// ppoll, pselect, epoll_pwait: the mask of one call. If a signal ends the call, the old mask comes
+// back only when its handler has returned.
 class call_signal_mask : noncopyable {
 public:
   // An application's mask, or nullptr: then this is nothing. Errors: fault; inval (size).
@@ -36,9 +36,13 @@ private:
 
 constexpr int signal_count = 64, first_realtime = 32;
 constexpr int sigcancel = 33; // musl's, for pthread_cancel
-constexpr signal_mask bit_of(int signo) { return signal_mask{1} << (signo - 1); }
+constexpr signal_mask bit_of(int signo) {
+  return signal_mask{1} << (signo - 1);
+}
 constexpr signal_mask unblockable = bit_of(SIGKILL) | bit_of(SIGSTOP);
-constexpr bool valid_signal(int signo) { return signo >= 1 && signo <= signal_count; }
+constexpr bool valid_signal(int signo) {
+  return signo >= 1 && signo <= signal_count;
+}
 
 // struct sigaction as the kernel's interface has it.
 struct signal_action {
@@ -103,8 +107,8 @@ struct handler_call {
   signal_mask saved_mask;
   uintptr_t fault_address;
 };
-// Makes the frame run the handler, with a signal frame on the application's stack. False if the stack
-// cannot be written. Context: thread, interrupts on.
+// Makes the frame run the handler, with a signal frame on the application's stack. False if the
+// stack cannot be written. Context: thread, interrupts on.
 bool push_signal_frame(arch::trap_frame& frame, const handler_call& call);
 
 // Blocks what the action says while its handler runs, and returns the mask for its frame.

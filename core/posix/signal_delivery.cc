@@ -108,8 +108,12 @@ extern "C" bool oblako_deliver_signals(oblako::arch::trap_frame& frame,
 extern "C" {
 
 // ^C on the console. Context: interrupt.
-void oblako_console_interrupt() { oblako::posix::send_process_signal(SIGINT); }
+void oblako_console_interrupt() {
+  oblako::posix::send_process_signal(SIGINT);
+}
 
 // The power button. Context: interrupt.
-void oblako_power_button() { oblako::posix::send_process_signal(SIGTERM); }
+void oblako_power_button() {
+  oblako::posix::send_process_signal(SIGTERM);
+}
 }

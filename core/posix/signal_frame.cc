@@ -28,8 +28,8 @@ frame_place place_frame(const arch::trap_frame& interrupted, const signal_state&
   frame_place p;
   p.vector_state = align_down(top - arch::signal_vector_bytes(), vector_alignment);
   // As behind a call: the return address makes the stack pointer 8 off.
-  p.frame = align_down(p.vector_state - sizeof(arch::signal_frame), stack_alignment) -
-            sizeof(uint64_t);
+  p.frame =
+      align_down(p.vector_state - sizeof(arch::signal_frame), stack_alignment) - sizeof(uint64_t);
   p.fits = top <= mem::app_range_end && p.frame >= lowest && p.frame < top;
   return p;
 }
@@ -41,9 +41,8 @@ void fill_frame(arch::signal_frame& f, const arch::trap_frame& interrupted,
   f.flags = arch::frame_has_stack_segment |
             (arch::vector_features() ? arch::frame_has_extended_state : 0);
   f.link = 0;
-  f.stack = {self.signals.alternate_stack,
-             describe_alternate_stack(self.signals, interrupted.rsp), 0,
-             self.signals.alternate_stack_size};
+  f.stack = {self.signals.alternate_stack, describe_alternate_stack(self.signals, interrupted.rsp),
+             0, self.signals.alternate_stack_size};
   arch::store_registers(f.registers, interrupted);
   f.registers.old_mask = call.saved_mask;
   f.registers.fault_address = call.fault_address;

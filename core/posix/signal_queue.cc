@@ -21,8 +21,12 @@ struct pending_set {
   signal_mask& mask;
   queued_signal*& queue;
 };
-pending_set set_of_process() { return {process_pending, process_queue}; }
-pending_set set_of(sched::thread& t) { return {t.signals.pending, t.signals.queue}; }
+pending_set set_of_process() {
+  return {process_pending, process_queue};
+}
+pending_set set_of(sched::thread& t) {
+  return {t.signals.pending, t.signals.queue};
+}
 
 void append(pending_set set, queued_signal& node) {
   queued_signal** link = &set.queue;

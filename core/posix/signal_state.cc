@@ -1,4 +1,5 @@
-// The signal state of the process, and masks: all that an image needs which only ever blocks signals.
+// The signal state of the process, and masks: all that an image needs which only ever blocks
+// signals.
 #include "core/posix/signal.hh"
 
 namespace oblako::posix {

@@ -1,4 +1,5 @@
-// The running thread is (no longer) in a pthread cancellation point: libc/overrides/pthread_cancel.c.
+// The running thread is (no longer) in a pthread cancellation point:
+// libc/overrides/pthread_cancel.c.
 #include "core/sched/thread.hh"
 
 extern "C" long sys_cancellation_point(long on) {

@@ -1,5 +1,5 @@
-// exit and exit_group. musl's _Exit reaches both in every image; a thread's own end (thread_exit.cc)
-// comes with clone, without it the only thread is the last.
+// exit and exit_group. musl's _Exit reaches both in every image; a thread's own end
+// (thread_exit.cc) comes with clone, without it the only thread is the last.
 #include "arch/x64/syscall_entry.hh"
 
 extern "C" {
@@ -16,4 +16,6 @@ extern "C" long do_exit(int status) {
   oblako_exit(status);
 }
 
-extern "C" long do_exit_group(int status) { oblako_exit(status); }
+extern "C" long do_exit_group(int status) {
+  oblako_exit(status);
+}

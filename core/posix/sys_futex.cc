@@ -1,6 +1,6 @@
 // The futex call. musl's locks reach it in every image, but without a second thread nobody can be
-// waiting or woken; so the table of waiters (futex.cc) comes with clone, and alone a wait is a sleep
-// that only a signal or its timeout ends.
+// waiting or woken; so the table of waiters (futex.cc) comes with clone, and alone a wait is a
+// sleep that only a signal or its timeout ends.
 #include "arch/x64/syscall_entry.hh"
 #include "core/posix/futex.hh"
 #include "core/posix/time_arguments.hh"
@@ -30,9 +30,7 @@ result<void> wait_alone(const uint32_t* address, bool absolute, bool realtime, u
   uint64_t deadline = time::no_deadline;
   if (timeout) {
     const uint64_t ns = TRY(posix::ns_from_app(timeout));
-    deadline = !absolute  ? posix::deadline_after(ns)
-               : realtime ? posix::deadline_of_wall(ns)
-                          : ns;
+    deadline = !absolute ? posix::deadline_after(ns) : realtime ? posix::deadline_of_wall(ns) : ns;
   }
   if (TRY(mem::read_app(address)) != value)
     return error::again;

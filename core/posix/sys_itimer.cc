@@ -100,5 +100,9 @@ OBLAKO_SYSCALL(sys_alarm, do_alarm);
 extern "C" long do_setitimer(int which, const itimerval* to, itimerval* old) {
   return to_syscall(set_timer(which, to, old));
 }
-extern "C" long do_getitimer(int which, itimerval* to) { return to_syscall(get_timer(which, to)); }
-extern "C" long do_alarm(unsigned seconds) { return to_syscall(set_alarm(seconds)); }
+extern "C" long do_getitimer(int which, itimerval* to) {
+  return to_syscall(get_timer(which, to));
+}
+extern "C" long do_alarm(unsigned seconds) {
+  return to_syscall(set_alarm(seconds));
+}

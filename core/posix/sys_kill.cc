@@ -59,7 +59,9 @@ result<siginfo_t> info_from_app(const siginfo_t* app, int signo, bool own_proces
   return info;
 }
 
-bool valid(int signo) { return signo == 0 || valid_signal(signo); }
+bool valid(int signo) {
+  return signo == 0 || valid_signal(signo);
+}
 
 result<void> queue_to_process(int32_t pid, int signo, const siginfo_t* app) {
   return to_process(pid, signo, TRY(info_from_app(app, signo, pid == process_id)));

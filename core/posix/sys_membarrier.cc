@@ -1,5 +1,5 @@
-// membarrier. The kernel is not preempted and one CPU runs, so having entered it is the barrier: every
-// other thread of the application has been through a context switch since it last ran.
+// membarrier. The kernel is not preempted and one CPU runs, so having entered it is the barrier:
+// every other thread of the application has been through a context switch since it last ran.
 #include "core/base/result.hh"
 
 extern "C" long sys_membarrier(int command, unsigned flags) {

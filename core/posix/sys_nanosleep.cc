@@ -1,4 +1,5 @@
-// nanosleep, clock_nanosleep. A handler ends the sleep; what was left is reported for a relative one.
+// nanosleep, clock_nanosleep. A handler ends the sleep; what was left is reported for a relative
+// one.
 #include "arch/x64/syscall_entry.hh"
 #include "core/posix/clock_id.hh"
 #include "core/posix/time_arguments.hh"

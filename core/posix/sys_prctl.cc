@@ -33,25 +33,46 @@ struct recorded_settings {
 result<long> control(int option, uintptr_t argument) {
   const auto value = static_cast<long>(argument);
   switch (option) {
-  case PR_SET_NAME: TRY(set_name(reinterpret_cast<const char*>(argument))); return 0;
-  case PR_GET_NAME: TRY(get_name(reinterpret_cast<char*>(argument))); return 0;
-  case PR_SET_DUMPABLE: recorded.dumpable = value; return 0;
-  case PR_GET_DUMPABLE: return recorded.dumpable;
-  case PR_SET_KEEPCAPS: recorded.keep_capabilities = value; return 0;
-  case PR_GET_KEEPCAPS: return recorded.keep_capabilities;
-  case PR_SET_NO_NEW_PRIVS: recorded.no_new_privileges = 1; return 0;
-  case PR_GET_NO_NEW_PRIVS: return recorded.no_new_privileges;
-  case PR_SET_PDEATHSIG: recorded.parent_death_signal = value; return 0;
+  case PR_SET_NAME:
+    TRY(set_name(reinterpret_cast<const char*>(argument)));
+    return 0;
+  case PR_GET_NAME:
+    TRY(get_name(reinterpret_cast<char*>(argument)));
+    return 0;
+  case PR_SET_DUMPABLE:
+    recorded.dumpable = value;
+    return 0;
+  case PR_GET_DUMPABLE:
+    return recorded.dumpable;
+  case PR_SET_KEEPCAPS:
+    recorded.keep_capabilities = value;
+    return 0;
+  case PR_GET_KEEPCAPS:
+    return recorded.keep_capabilities;
+  case PR_SET_NO_NEW_PRIVS:
+    recorded.no_new_privileges = 1;
+    return 0;
+  case PR_GET_NO_NEW_PRIVS:
+    return recorded.no_new_privileges;
+  case PR_SET_PDEATHSIG:
+    recorded.parent_death_signal = value;
+    return 0;
   case PR_GET_PDEATHSIG:
     TRY(mem::write_app(reinterpret_cast<int*>(argument),
                        static_cast<int>(recorded.parent_death_signal)));
     return 0;
-  case PR_SET_TIMERSLACK: recorded.timer_slack = value; return 0;
-  case PR_GET_TIMERSLACK: return recorded.timer_slack;
+  case PR_SET_TIMERSLACK:
+    recorded.timer_slack = value;
+    return 0;
+  case PR_GET_TIMERSLACK:
+    return recorded.timer_slack;
   // Transparent large pages are the kernel's choice.
-  case PR_SET_THP_DISABLE: return 0;
-  case PR_GET_THP_DISABLE: return 0;
-  default: return error::inval;
+  case PR_SET_THP_DISABLE:
+    return 0;
+  case PR_GET_THP_DISABLE:
+    return 0;
+  default:
+    return error::inval;
   }
 }
 
@@ -78,7 +99,8 @@ extern "C" long sys_arch_prctl(int operation, uintptr_t address) {
     return 0;
   case get_fs:
     return to_syscall(mem::write_app(reinterpret_cast<uintptr_t*>(address), self.context.fs_base));
-  default: return -static_cast<long>(error::inval); // GS is the kernel's
+  default:
+    return -static_cast<long>(error::inval); // GS is the kernel's
   }
 }
 

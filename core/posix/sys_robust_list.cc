@@ -1,5 +1,5 @@
-// set_robust_list, get_robust_list: where a thread keeps the robust mutexes it holds. The list itself
-// is read when the thread ends (thread_exit.cc).
+// set_robust_list, get_robust_list: where a thread keeps the robust mutexes it holds. The list
+// itself is read when the thread ends (thread_exit.cc).
 #include "core/mem/app_memory.hh"
 #include "core/sched/thread.hh"
 

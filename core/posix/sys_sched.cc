@@ -2,8 +2,8 @@
 // recorded, every thread is scheduled fairly all the same.
 #include "arch/x64/syscall_entry.hh"
 #include "core/mem/app_memory.hh"
-#include "core/sched/cpu_state.hh"
 #include "core/posix/time_arguments.hh"
+#include "core/sched/cpu_state.hh"
 #include <sched.h>
 
 namespace oblako::sched {
@@ -41,11 +41,14 @@ struct priority_range {
 result<priority_range> range_of(int policy) {
   switch (policy) {
   case SCHED_FIFO:
-  case SCHED_RR: return priority_range{1, 99};
+  case SCHED_RR:
+    return priority_range{1, 99};
   case SCHED_OTHER:
   case SCHED_BATCH:
-  case SCHED_IDLE: return priority_range{0, 0};
-  default: return error::inval;
+  case SCHED_IDLE:
+    return priority_range{0, 0};
+  default:
+    return error::inval;
   }
 }
 
@@ -150,7 +153,9 @@ long sys_sched_getscheduler(int32_t tid) {
   return to_syscall(
       with_thread(tid, [](sched::thread& t) -> result<int> { return int{t.policy}; }));
 }
-long sys_sched_getparam(int32_t tid, sched_param* p) { return to_syscall(get_parameters(tid, p)); }
+long sys_sched_getparam(int32_t tid, sched_param* p) {
+  return to_syscall(get_parameters(tid, p));
+}
 long sys_sched_get_priority_max(int policy) {
   auto r = range_of(policy);
   return r.ok() ? r->highest : -static_cast<long>(r.code());
@@ -179,5 +184,7 @@ long sys_getcpu(unsigned* cpu, unsigned* node) {
 long sys_setpriority(int which, int32_t who, int nice) {
   return to_syscall(set_nice(which, who, nice));
 }
-long sys_getpriority(int which, int32_t who) { return to_syscall(get_nice(which, who)); }
+long sys_getpriority(int which, int32_t who) {
+  return to_syscall(get_nice(which, who));
+}
 }

@@ -11,10 +11,17 @@ result<void> change_mask(int how, const signal_mask* app_set, signal_mask* app_o
   if (app_set) {
     const signal_mask set = TRY(mem::read_app(app_set));
     switch (how) {
-    case SIG_BLOCK: set_blocked(old | set); break;
-    case SIG_UNBLOCK: set_blocked(old & ~set); break;
-    case SIG_SETMASK: set_blocked(set); break;
-    default: return error::inval;
+    case SIG_BLOCK:
+      set_blocked(old | set);
+      break;
+    case SIG_UNBLOCK:
+      set_blocked(old & ~set);
+      break;
+    case SIG_SETMASK:
+      set_blocked(set);
+      break;
+    default:
+      return error::inval;
     }
   }
   return app_old ? mem::write_app(app_old, old) : result<void>();

@@ -1,5 +1,5 @@
-// signalfd: pending signals read as records. As on Linux a reader takes its own thread's signals and
-// the process's; the mask says which.
+// signalfd: pending signals read as records. As on Linux a reader takes its own thread's signals
+// and the process's; the mask says which.
 #include "arch/x64/syscall_entry.hh"
 #include "core/mem/app_memory.hh"
 #include "core/posix/file.hh"
@@ -100,8 +100,7 @@ result<int> make_or_change(int fd, const signal_mask* app_mask, size_t size, int
   const signal_mask mask = TRY(mem::read_app(app_mask)) & ~unblockable;
   if (fd == -1) {
     auto f = TRY(mem::make_shared<signal_file>(O_RDWR | (flags & SFD_NONBLOCK), mask));
-    return install_file(std::move(f),
-                        flags & SFD_CLOEXEC ? close_on_exec::yes : close_on_exec::no);
+    return install_file(std::move(f), flags & SFD_CLOEXEC ? close_on_exec::yes : close_on_exec::no);
   }
   auto f = TRY(get_file(fd));
   if (f->kind() != &signal_kind)

@@ -71,7 +71,9 @@ long do_rt_sigsuspend(const oblako::posix::signal_mask* mask, size_t size) {
   return oblako::to_syscall(oblako::posix::suspend(mask));
 }
 
-long do_pause() { return oblako::to_syscall(oblako::posix::until_signal()); }
+long do_pause() {
+  return oblako::to_syscall(oblako::posix::until_signal());
+}
 
 long do_rt_sigtimedwait(const oblako::posix::signal_mask* set, siginfo_t* info,
                         const timespec* timeout, size_t size) {

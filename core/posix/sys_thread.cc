@@ -4,7 +4,9 @@
 
 using namespace oblako;
 
-extern "C" long sys_gettid() { return sched::current().tid; }
+extern "C" long sys_gettid() {
+  return sched::current().tid;
+}
 
 extern "C" long sys_set_tid_address(int32_t* clear_at_exit) {
   sched::current().clear_child_tid = clear_at_exit;

@@ -1,5 +1,5 @@
-// The timer_create family. A timer carries the node of its one pending signal, so that expiring needs
-// no memory; further expirations before the signal is taken are its overrun.
+// The timer_create family. A timer carries the node of its one pending signal, so that expiring
+// needs no memory; further expirations before the signal is taken are its overrun.
 #include "arch/x64/syscall_entry.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/heap.hh"
@@ -47,7 +47,9 @@ struct posix_timer : interval_timer {
   int last_overrun = 0;
 };
 
-posix_timer& timer_of(queued_signal& node) { return *owner_of(&node, &posix_timer::node); }
+posix_timer& timer_of(queued_signal& node) {
+  return *owner_of(&node, &posix_timer::node);
+}
 
 void posix_timer::taken(queued_signal& node, siginfo_t& info) {
   posix_timer& t = timer_of(node);
@@ -241,7 +243,13 @@ long do_timer_create(int clock, const signal_event* event, int* id) {
 long do_timer_settime(int id, int flags, const itimerspec* to, itimerspec* old) {
   return to_syscall(set_time(id, flags, to, old));
 }
-long do_timer_gettime(int id, itimerspec* to) { return to_syscall(get_time(id, to)); }
-long do_timer_getoverrun(int id) { return to_syscall(get_overrun(id)); }
-long do_timer_delete(int id) { return to_syscall(remove(id)); }
+long do_timer_gettime(int id, itimerspec* to) {
+  return to_syscall(get_time(id, to));
+}
+long do_timer_getoverrun(int id) {
+  return to_syscall(get_overrun(id));
+}
+long do_timer_delete(int id) {
+  return to_syscall(remove(id));
+}
 }

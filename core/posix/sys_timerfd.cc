@@ -96,7 +96,7 @@ result<itimerspec> timer_file::set(const itimerspec& to, bool absolute) {
   interval_ = interval;
   next_ = 0;
   if (value) {
-    const uint64_t moment = !absolute                ? deadline_after(value)
+    const uint64_t moment = !absolute                  ? deadline_after(value)
                             : clock_ == CLOCK_REALTIME ? deadline_of_wall(value)
                                                        : value;
     next_ = max_of<uint64_t>(moment, 1);
@@ -110,8 +110,8 @@ result<int> make(int clock, int flags) {
     return error::inval;
   if (flags & ~(TFD_CLOEXEC | TFD_NONBLOCK))
     return error::inval;
-  auto f = TRY(mem::make_shared<timer_file>(O_RDWR | static_cast<uint32_t>(flags & O_NONBLOCK),
-                                            clock));
+  auto f =
+      TRY(mem::make_shared<timer_file>(O_RDWR | static_cast<uint32_t>(flags & O_NONBLOCK), clock));
   return install_file(std::move(f), flags & TFD_CLOEXEC ? close_on_exec::yes : close_on_exec::no);
 }
 

@@ -45,4 +45,6 @@ extern "C" long sys_times(tms* to) {
 
 OBLAKO_SYSCALL(sys_getrusage, do_getrusage);
 
-extern "C" long do_getrusage(int who, rusage* to) { return to_syscall(usage(who, to)); }
+extern "C" long do_getrusage(int who, rusage* to) {
+  return to_syscall(usage(who, to));
+}

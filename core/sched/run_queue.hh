@@ -1,10 +1,10 @@
 // The runnable threads of one CPU that are not running, ordered by virtual runtime. Pure data
 // structure: no clock, no locks (its owner's run queue lock guards it).
 //
-// A thread's virtual runtime grows with the CPU time it uses, scaled by its weight; the one with the
-// least runs next. floor() never falls and trails the least virtual runtime on this CPU: a thread
-// that comes back from sleep starts no further behind it than sleeper_credit, so it gets the CPU soon
-// but cannot claim all the time it slept.
+// A thread's virtual runtime grows with the CPU time it uses, scaled by its weight; the one with
+// the least runs next. floor() never falls and trails the least virtual runtime on this CPU: a
+// thread that comes back from sleep starts no further behind it than sleeper_credit, so it gets the
+// CPU soon but cannot claim all the time it slept.
 #pragma once
 
 #include "core/sched/thread.hh"

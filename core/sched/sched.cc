@@ -39,8 +39,8 @@ void mark_reschedule() {
 } // namespace
 
 // Nothing to run: interrupts off, no lock held, returns the same way after something may have
-// become runnable. Its own symbol so that measurements can leave idling out. Polls for a moment before
-// it halts if the last halt turned out short: leaving `hlt` costs more than that.
+// become runnable. Its own symbol so that measurements can leave idling out. Polls for a moment
+// before it halts if the last halt turned out short: leaving `hlt` costs more than that.
 extern "C" [[gnu::noinline]] void oblako_idle() {
   constexpr uint64_t poll_limit = 20'000, short_halt = 50'000; // ns
   cpu_state& cs = this_state();

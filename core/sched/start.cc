@@ -10,7 +10,9 @@ late<cpu_state> boot_cpu;
 
 } // namespace
 
-thread& main_thread() { return *main_storage; }
+thread& main_thread() {
+  return *main_storage;
+}
 
 } // namespace oblako::sched
 

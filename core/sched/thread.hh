@@ -26,9 +26,9 @@ public:
   arch::context context;
   thread_state state = thread_state::blocked;
   uint32_t cpu = 0;
-  uint64_t virtual_runtime = 0; // ns, weighted
-  uint64_t run_started = 0;     // monotonic ns at which it was last switched to
-  uint64_t run_total = 0;       // ns on a CPU, up to run_started
+  uint64_t virtual_runtime = 0;     // ns, weighted
+  uint64_t run_started = 0;         // monotonic ns at which it was last switched to
+  uint64_t run_total = 0;           // ns on a CPU, up to run_started
   uint32_t weight = default_weight; // share of the CPU (nice); set by the scheduler calls
 
   // --- immutable after creation
@@ -37,7 +37,7 @@ public:
   bool is_application = false;
 
   // --- owned by the thread itself, or atomic
-  char name[16] = {};  // zero-terminated; prctl(PR_SET_NAME)
+  char name[16] = {};   // zero-terminated; prctl(PR_SET_NAME)
   uint32_t pending = 0; // arch::pending_signal, mirrored into percpu while it runs
   // The vector registers hold the application's values, not what a call may clobber: an interrupt
   // or exception hit it. A switch then saves them all.
@@ -60,7 +60,9 @@ public:
       table_hook;
 };
 
-inline thread& current() { return *arch::current_thread(); }
+inline thread& current() {
+  return *arch::current_thread();
+}
 
 // The application's first thread, in static storage.
 thread& main_thread();

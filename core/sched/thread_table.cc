@@ -1,5 +1,5 @@
-// The thread table: every thread but the main one, by number. A thread number is not used again before
-// all others were (musl keeps owners' numbers in mutexes).
+// The thread table: every thread but the main one, by number. A thread number is not used again
+// before all others were (musl keeps owners' numbers in mutexes).
 #include "core/sched/thread_table.hh"
 
 #include "core/base/late.hh"
@@ -19,8 +19,7 @@ struct by_tid {
 };
 using table = boost::intrusive::set<
     thread,
-    boost::intrusive::member_hook<
-        thread, decltype(thread::table_hook), &thread::table_hook>,
+    boost::intrusive::member_hook<thread, decltype(thread::table_hook), &thread::table_hook>,
     boost::intrusive::key_of_value<by_tid>>;
 
 // Guarded by thread_table_lock.

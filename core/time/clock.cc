@@ -1,6 +1,6 @@
-// The clocks over the TSC. Where nobody tells the TSC's frequency it is measured against a reference
-// counter while the machine runs: first after a millisecond, then at growing distances, each
-// measurement over the whole time since the first. No loop waits for it.
+// The clocks over the TSC. Where nobody tells the TSC's frequency it is measured against a
+// reference counter while the machine runs: first after a millisecond, then at growing distances,
+// each measurement over the whole time since the first. No loop waits for it.
 //
 // Invariants: monotonic_ns() never steps back (a new frequency starts from the time shown at that
 // moment); `line` is only replaced with interrupts off; readers on the same CPU therefore see it
@@ -47,8 +47,8 @@ uint64_t multiplier_for(uint64_t hz) {
 }
 
 uint64_t at(const tsc_line& l, uint64_t tsc) {
-  return l.base_ns +
-         static_cast<uint64_t>(static_cast<unsigned __int128>(tsc - l.base_tsc) * l.multiplier >> 32);
+  return l.base_ns + static_cast<uint64_t>(
+                         static_cast<unsigned __int128>(tsc - l.base_tsc) * l.multiplier >> 32);
 }
 
 void start_measuring() {
@@ -122,7 +122,8 @@ bool parse_clock(const char* text, uint64_t& ns) {
       wall_offset = ns; // the host's time at our first instruction
       return;
     }
-    log::warning("clock=%s is not a number of seconds since 1970; using the machine's clock", given);
+    log::warning("clock=%s is not a number of seconds since 1970; using the machine's clock",
+                 given);
   }
   auto machine = arch::wall_clock_at_boot();
   if (machine.ok())
@@ -132,7 +133,9 @@ bool parse_clock(const char* text, uint64_t& ns) {
 }
 } // namespace
 
-void note_entry(uint64_t tsc) { entry_tsc = tsc; }
+void note_entry(uint64_t tsc) {
+  entry_tsc = tsc;
+}
 
 uint64_t monotonic_ns() {
   if (!line.multiplier) [[unlikely]]

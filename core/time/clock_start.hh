@@ -6,4 +6,4 @@
 namespace oblako::time {
 // Units: TSC ticks. Zero of the monotonic clock.
 void note_entry(uint64_t tsc);
-}
+} // namespace oblako::time

@@ -44,8 +44,9 @@ extern "C" void oblako_timer_interrupt() {
 }
 
 // Called at the end of an interrupt that hit kernel code while percpu::pending is set. The boundary
-// looks at `pending` on the way out, but not any more once its stack is empty (the last instructions
-// of a stub), and a leaf call on the application's stack never does: then ask for another interrupt.
+// looks at `pending` on the way out, but not any more once its stack is empty (the last
+// instructions of a stub), and a leaf call on the application's stack never does: then ask for
+// another interrupt.
 extern "C" void oblako_pending_in_kernel(const oblako::arch::trap_frame* frame) {
   using namespace oblako;
   if (sched::this_state().idle)

@@ -1,8 +1,8 @@
 // The timer queue: armed timers by deadline, run by the timer interrupt.
 //
 // A timer is out of the queue while its callback runs, so the callback may arm it again. `running`
-// is what cancel() on another CPU waits for; on the same CPU a callback cannot be in progress, since it
-// runs to its end in the interrupt handler.
+// is what cancel() on another CPU waits for; on the same CPU a callback cannot be in progress,
+// since it runs to its end in the interrupt handler.
 #include "core/time/timer.hh"
 
 #include "arch/x64/percpu.hh"
@@ -86,9 +86,13 @@ timer_queue& queue() {
 
 } // namespace
 
-void timer::arm(uint64_t deadline_ns) { queue().arm(*this, deadline_ns); }
+void timer::arm(uint64_t deadline_ns) {
+  queue().arm(*this, deadline_ns);
+}
 
-bool timer::cancel() { return queue_ready && queue().cancel(*this); }
+bool timer::cancel() {
+  return queue_ready && queue().cancel(*this);
+}
 
 } // namespace oblako::time
 

@@ -16,275 +16,259 @@
 
 enum { late_ms = 2000 };
 
-static int64_t read_ns(clockid_t c)
-{
-	struct timespec t;
-	if (clock_gettime(c, &t))
-		return -1;
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
+static int64_t read_ns(clockid_t c) {
+  struct timespec t;
+  if (clock_gettime(c, &t))
+    return -1;
+  return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static int64_t ms(int64_t ns)
-{
-	return ns / 1000000;
+static int64_t ms(int64_t ns) {
+  return ns / 1000000;
 }
 
-static struct timespec span(long milliseconds)
-{
-	return (struct timespec){milliseconds / 1000, milliseconds % 1000 * 1000000};
+static struct timespec span(long milliseconds) {
+  return (struct timespec){milliseconds / 1000, milliseconds % 1000 * 1000000};
 }
 
-static int took(int64_t begin, long at_least)
-{
-	int64_t t = ms(read_ns(CLOCK_MONOTONIC) - begin);
-	return t >= at_least && t < at_least + late_ms;
+static int took(int64_t begin, long at_least) {
+  int64_t t = ms(read_ns(CLOCK_MONOTONIC) - begin);
+  return t >= at_least && t < at_least + late_ms;
 }
 
-static void burn(long milliseconds)
-{
-	int64_t end = read_ns(CLOCK_MONOTONIC) + milliseconds * 1000000LL;
-	while (read_ns(CLOCK_MONOTONIC) < end)
-		;
+static void burn(long milliseconds) {
+  int64_t end = read_ns(CLOCK_MONOTONIC) + milliseconds * 1000000LL;
+  while (read_ns(CLOCK_MONOTONIC) < end)
+    ;
 }
 
-static void clocks(void)
-{
-	int steps_back = 0;
-	int64_t last = read_ns(CLOCK_MONOTONIC);
-	for (int i = 0; i < 100000; i++) {
-		int64_t now = read_ns(CLOCK_MONOTONIC);
-		steps_back += now < last;
-		last = now;
-	}
-	ok(!steps_back, "monotonic time never steps back");
-	ok(read_ns(CLOCK_REALTIME) > 1600000000LL * 1000000000, "wall time is after 2020");
-	struct timeval tv;
-	gettimeofday(&tv, NULL);
-	int64_t difference = read_ns(CLOCK_REALTIME) / 1000 - (tv.tv_sec * 1000000LL + tv.tv_usec);
-	ok(difference >= 0 && difference < 1000000, "gettimeofday agrees with clock_gettime");
-	ok(llabs(time(NULL) - tv.tv_sec) <= 1, "so does time");
-	struct timespec t;
-	ok(clock_getres(CLOCK_MONOTONIC, &t) == 0 && t.tv_sec == 0 && t.tv_nsec == 1, "clock_getres");
-	ok(clock_gettime(77, &t) == -1 && errno == EINVAL, "there is no clock 77");
-	ok(read_ns(CLOCK_BOOTTIME) >= last, "CLOCK_BOOTTIME counts like CLOCK_MONOTONIC");
-	int64_t before = read_ns(CLOCK_MONOTONIC);
-	t = (struct timespec){2000000000, 500000000};
-	clock_settime(CLOCK_REALTIME, &t);
-	ok(time(NULL) - 2000000000 < 2, "the wall clock can be set");
-	ok(ms(read_ns(CLOCK_MONOTONIC) - before) < late_ms, "which leaves monotonic time alone");
+static void clocks(void) {
+  int steps_back = 0;
+  int64_t last = read_ns(CLOCK_MONOTONIC);
+  for (int i = 0; i < 100000; i++) {
+    int64_t now = read_ns(CLOCK_MONOTONIC);
+    steps_back += now < last;
+    last = now;
+  }
+  ok(!steps_back, "monotonic time never steps back");
+  ok(read_ns(CLOCK_REALTIME) > 1600000000LL * 1000000000, "wall time is after 2020");
+  struct timeval tv;
+  gettimeofday(&tv, NULL);
+  int64_t difference = read_ns(CLOCK_REALTIME) / 1000 - (tv.tv_sec * 1000000LL + tv.tv_usec);
+  ok(difference >= 0 && difference < 1000000, "gettimeofday agrees with clock_gettime");
+  ok(llabs(time(NULL) - tv.tv_sec) <= 1, "so does time");
+  struct timespec t;
+  ok(clock_getres(CLOCK_MONOTONIC, &t) == 0 && t.tv_sec == 0 && t.tv_nsec == 1, "clock_getres");
+  ok(clock_gettime(77, &t) == -1 && errno == EINVAL, "there is no clock 77");
+  ok(read_ns(CLOCK_BOOTTIME) >= last, "CLOCK_BOOTTIME counts like CLOCK_MONOTONIC");
+  int64_t before = read_ns(CLOCK_MONOTONIC);
+  t = (struct timespec){2000000000, 500000000};
+  clock_settime(CLOCK_REALTIME, &t);
+  ok(time(NULL) - 2000000000 < 2, "the wall clock can be set");
+  ok(ms(read_ns(CLOCK_MONOTONIC) - before) < late_ms, "which leaves monotonic time alone");
 }
 
-static void *burn_in_thread(void *p)
-{
-	burn(60);
-	clockid_t mine;
-	pthread_getcpuclockid(pthread_self(), &mine);
-	*(int64_t *)p = read_ns(mine);
-	return p;
+static void* burn_in_thread(void* p) {
+  burn(60);
+  clockid_t mine;
+  pthread_getcpuclockid(pthread_self(), &mine);
+  *(int64_t*)p = read_ns(mine);
+  return p;
 }
 
-static void cpu_time(void)
-{
-	int64_t process = read_ns(CLOCK_PROCESS_CPUTIME_ID), own = read_ns(CLOCK_THREAD_CPUTIME_ID);
-	struct timespec t = span(100);
-	nanosleep(&t, NULL);
-	ok(ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process) < 50, "sleeping costs no CPU time");
-	process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
-	burn(60);
-	int64_t used = ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process);
-	ok(used >= 55 && used < 60 + late_ms, "computing does");
-	int64_t other = 0, own_before = read_ns(CLOCK_THREAD_CPUTIME_ID);
-	process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
-	pthread_t thread;
-	pthread_create(&thread, NULL, burn_in_thread, &other);
-	pthread_join(thread, NULL);
-	ok(ms(other) >= 50 && ms(read_ns(CLOCK_THREAD_CPUTIME_ID) - own_before) < 50,
-	   "each thread has its own");
-	ok(ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process) >= 50, "the process has all of it");
-	struct rusage u;
-	getrusage(RUSAGE_SELF, &u);
-	struct tms ticks;
-	ok(times(&ticks) != -1 && ticks.tms_utime >= 10, "times counts hundredths of a second");
-	ok(u.ru_utime.tv_sec * 1000 + u.ru_utime.tv_usec / 1000 >= 100 && u.ru_maxrss > 0,
-	   "getrusage knows CPU time and memory");
-	(void)own;
-	t = span(30);
-	process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
-	ok(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &t, NULL) == EINVAL,
-	   "nobody sleeps on his own CPU time");
+static void cpu_time(void) {
+  int64_t process = read_ns(CLOCK_PROCESS_CPUTIME_ID), own = read_ns(CLOCK_THREAD_CPUTIME_ID);
+  struct timespec t = span(100);
+  nanosleep(&t, NULL);
+  ok(ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process) < 50, "sleeping costs no CPU time");
+  process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
+  burn(60);
+  int64_t used = ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process);
+  ok(used >= 55 && used < 60 + late_ms, "computing does");
+  int64_t other = 0, own_before = read_ns(CLOCK_THREAD_CPUTIME_ID);
+  process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
+  pthread_t thread;
+  pthread_create(&thread, NULL, burn_in_thread, &other);
+  pthread_join(thread, NULL);
+  ok(ms(other) >= 50 && ms(read_ns(CLOCK_THREAD_CPUTIME_ID) - own_before) < 50,
+     "each thread has its own");
+  ok(ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process) >= 50, "the process has all of it");
+  struct rusage u;
+  getrusage(RUSAGE_SELF, &u);
+  struct tms ticks;
+  ok(times(&ticks) != -1 && ticks.tms_utime >= 10, "times counts hundredths of a second");
+  ok(u.ru_utime.tv_sec * 1000 + u.ru_utime.tv_usec / 1000 >= 100 && u.ru_maxrss > 0,
+     "getrusage knows CPU time and memory");
+  (void)own;
+  t = span(30);
+  process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
+  ok(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &t, NULL) == EINVAL,
+     "nobody sleeps on his own CPU time");
 }
 
-static void sleeping(void)
-{
-	struct timespec t = span(30);
-	int64_t begin = read_ns(CLOCK_MONOTONIC);
-	ok(nanosleep(&t, NULL) == 0 && took(begin, 30), "nanosleep");
-	t.tv_nsec = 1000000000;
-	ok(nanosleep(&t, NULL) == -1 && errno == EINVAL, "of at most 999,999,999 ns");
-	int64_t at = read_ns(CLOCK_MONOTONIC) + 40 * 1000000;
-	t = (struct timespec){at / 1000000000, at % 1000000000};
-	begin = read_ns(CLOCK_MONOTONIC);
-	ok(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == 0 && took(begin, 39),
-	   "clock_nanosleep until a monotonic moment");
-	at = read_ns(CLOCK_REALTIME) + 40 * 1000000;
-	t = (struct timespec){at / 1000000000, at % 1000000000};
-	begin = read_ns(CLOCK_MONOTONIC);
-	ok(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &t, NULL) == 0 && took(begin, 39),
-	   "clock_nanosleep until a wall time");
-	begin = read_ns(CLOCK_MONOTONIC);
-	ok(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &(struct timespec){1, 0}, NULL) == 0 &&
-	       took(begin, 0),
-	   "a moment in the past is over at once");
-	begin = read_ns(CLOCK_MONOTONIC);
-	for (int i = 0; i < 100; i++) {
-		t = (struct timespec){0, 100000};
-		nanosleep(&t, NULL);
-	}
-	ok(took(begin, 10), "100 short sleeps");
+static void sleeping(void) {
+  struct timespec t = span(30);
+  int64_t begin = read_ns(CLOCK_MONOTONIC);
+  ok(nanosleep(&t, NULL) == 0 && took(begin, 30), "nanosleep");
+  t.tv_nsec = 1000000000;
+  ok(nanosleep(&t, NULL) == -1 && errno == EINVAL, "of at most 999,999,999 ns");
+  int64_t at = read_ns(CLOCK_MONOTONIC) + 40 * 1000000;
+  t = (struct timespec){at / 1000000000, at % 1000000000};
+  begin = read_ns(CLOCK_MONOTONIC);
+  ok(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == 0 && took(begin, 39),
+     "clock_nanosleep until a monotonic moment");
+  at = read_ns(CLOCK_REALTIME) + 40 * 1000000;
+  t = (struct timespec){at / 1000000000, at % 1000000000};
+  begin = read_ns(CLOCK_MONOTONIC);
+  ok(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &t, NULL) == 0 && took(begin, 39),
+     "clock_nanosleep until a wall time");
+  begin = read_ns(CLOCK_MONOTONIC);
+  ok(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &(struct timespec){1, 0}, NULL) == 0 &&
+         took(begin, 0),
+     "a moment in the past is over at once");
+  begin = read_ns(CLOCK_MONOTONIC);
+  for (int i = 0; i < 100; i++) {
+    t = (struct timespec){0, 100000};
+    nanosleep(&t, NULL);
+  }
+  ok(took(begin, 10), "100 short sleeps");
 }
 
 static volatile sig_atomic_t alarms;
 static volatile int overruns, value;
 
-static void count(int signo)
-{
-	(void)signo;
-	alarms++;
+static void count(int signo) {
+  (void)signo;
+  alarms++;
 }
 
-static void count_timer(int signo, siginfo_t *info, void *context)
-{
-	(void)signo;
-	(void)context;
-	alarms++;
-	if (info->si_code == SI_TIMER) {
-		overruns += info->si_overrun;
-		value = info->si_value.sival_int;
-	}
+static void count_timer(int signo, siginfo_t* info, void* context) {
+  (void)signo;
+  (void)context;
+  alarms++;
+  if (info->si_code == SI_TIMER) {
+    overruns += info->si_overrun;
+    value = info->si_value.sival_int;
+  }
 }
 
 /* Sleeps out the time whatever interrupts it. */
-static void sleep_through(long milliseconds)
-{
-	struct timespec t = span(milliseconds);
-	while (nanosleep(&t, &t) == -1 && errno == EINTR)
-		;
+static void sleep_through(long milliseconds) {
+  struct timespec t = span(milliseconds);
+  while (nanosleep(&t, &t) == -1 && errno == EINTR)
+    ;
 }
 
-static void interval_timers(void)
-{
-	signal(SIGALRM, count);
-	struct itimerval every = {{0, 10000}, {0, 20000}}, never = {{0, 0}, {0, 0}}, now;
-	int64_t begin = read_ns(CLOCK_MONOTONIC);
-	setitimer(ITIMER_REAL, &every, NULL);
-	getitimer(ITIMER_REAL, &now);
-	ok(now.it_interval.tv_usec == 10000 && now.it_value.tv_usec > 0 && now.it_value.tv_usec <= 20000,
-	   "getitimer");
-	sleep_through(200);
-	setitimer(ITIMER_REAL, &never, &now);
-	int seen = alarms, most = (int)(ms(read_ns(CLOCK_MONOTONIC) - begin) / 10);
-	ok(seen >= 5 && seen < most, "setitimer repeats");
-	sleep_through(30);
-	ok(alarms == seen, "until it is stopped");
-	alarms = 0;
-	every = (struct itimerval){{0, 0}, {0, 30000}};
-	signal(SIGVTALRM, count);
-	setitimer(ITIMER_VIRTUAL, &every, NULL);
-	sleep_through(80);
-	ok(alarms == 0, "ITIMER_VIRTUAL stands still while nothing runs");
-	burn(100);
-	ok(alarms == 1, "and expires once its CPU time is used");
-	alarm(100);
-	ok(alarm(0) >= 99, "alarm tells what was left of the last one");
+static void interval_timers(void) {
+  signal(SIGALRM, count);
+  struct itimerval every = {{0, 10000}, {0, 20000}}, never = {{0, 0}, {0, 0}}, now;
+  int64_t begin = read_ns(CLOCK_MONOTONIC);
+  setitimer(ITIMER_REAL, &every, NULL);
+  getitimer(ITIMER_REAL, &now);
+  ok(now.it_interval.tv_usec == 10000 && now.it_value.tv_usec > 0 && now.it_value.tv_usec <= 20000,
+     "getitimer");
+  sleep_through(200);
+  setitimer(ITIMER_REAL, &never, &now);
+  int seen = alarms, most = (int)(ms(read_ns(CLOCK_MONOTONIC) - begin) / 10);
+  ok(seen >= 5 && seen < most, "setitimer repeats");
+  sleep_through(30);
+  ok(alarms == seen, "until it is stopped");
+  alarms = 0;
+  every = (struct itimerval){{0, 0}, {0, 30000}};
+  signal(SIGVTALRM, count);
+  setitimer(ITIMER_VIRTUAL, &every, NULL);
+  sleep_through(80);
+  ok(alarms == 0, "ITIMER_VIRTUAL stands still while nothing runs");
+  burn(100);
+  ok(alarms == 1, "and expires once its CPU time is used");
+  alarm(100);
+  ok(alarm(0) >= 99, "alarm tells what was left of the last one");
 }
 
 static volatile int notified_value;
 
-static void notify(union sigval v)
-{
-	notified_value += v.sival_int;
+static void notify(union sigval v) {
+  notified_value += v.sival_int;
 }
 
-static void posix_timers(void)
-{
-	struct sigaction sa = {.sa_sigaction = count_timer, .sa_flags = SA_SIGINFO};
-	sigaction(SIGRTMIN, &sa, NULL);
-	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
-	event.sigev_value.sival_int = 42;
-	timer_t timer;
-	ok(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0, "timer_create");
-	struct itimerspec every = {{0, 10000000}, {0, 10000000}}, now, never = {{0, 0}, {0, 0}};
-	alarms = 0;
-	timer_settime(timer, 0, &every, NULL);
-	sleep_through(100);
-	ok(alarms >= 3 && value == 42, "a timer sends its signal with its value, repeatedly");
-	timer_gettime(timer, &now);
-	ok(now.it_interval.tv_nsec == 10000000 && now.it_value.tv_nsec <= 10000000, "timer_gettime");
+static void posix_timers(void) {
+  struct sigaction sa = {.sa_sigaction = count_timer, .sa_flags = SA_SIGINFO};
+  sigaction(SIGRTMIN, &sa, NULL);
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
+  event.sigev_value.sival_int = 42;
+  timer_t timer;
+  ok(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0, "timer_create");
+  struct itimerspec every = {{0, 10000000}, {0, 10000000}}, now, never = {{0, 0}, {0, 0}};
+  alarms = 0;
+  timer_settime(timer, 0, &every, NULL);
+  sleep_through(100);
+  ok(alarms >= 3 && value == 42, "a timer sends its signal with its value, repeatedly");
+  timer_gettime(timer, &now);
+  ok(now.it_interval.tv_nsec == 10000000 && now.it_value.tv_nsec <= 10000000, "timer_gettime");
 
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGRTMIN);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	sleep_through(100);
-	timer_settime(timer, 0, &never, NULL);
-	alarms = overruns = 0;
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	ok(alarms == 1 && overruns >= 4 && timer_getoverrun(timer) == overruns,
-	   "expirations that find the signal pending are its overrun");
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMIN);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  sleep_through(100);
+  timer_settime(timer, 0, &never, NULL);
+  alarms = overruns = 0;
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  ok(alarms == 1 && overruns >= 4 && timer_getoverrun(timer) == overruns,
+     "expirations that find the signal pending are its overrun");
 
-	int64_t at = read_ns(CLOCK_REALTIME) + 30 * 1000000;
-	struct itimerspec once = {{0, 0}, {at / 1000000000, at % 1000000000}};
-	timer_t wall;
-	timer_create(CLOCK_REALTIME, &event, &wall);
-	alarms = 0;
-	timer_settime(wall, TIMER_ABSTIME, &once, NULL);
-	sleep_through(60);
-	ok(alarms == 1, "an absolute timer of the wall clock");
-	ok(timer_delete(wall) == 0 && timer_delete(timer) == 0, "timer_delete");
+  int64_t at = read_ns(CLOCK_REALTIME) + 30 * 1000000;
+  struct itimerspec once = {{0, 0}, {at / 1000000000, at % 1000000000}};
+  timer_t wall;
+  timer_create(CLOCK_REALTIME, &event, &wall);
+  alarms = 0;
+  timer_settime(wall, TIMER_ABSTIME, &once, NULL);
+  sleep_through(60);
+  ok(alarms == 1, "an absolute timer of the wall clock");
+  ok(timer_delete(wall) == 0 && timer_delete(timer) == 0, "timer_delete");
 
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	timer_create(CLOCK_MONOTONIC, &event, &timer);
-	timer_settime(timer, 0, &every, NULL);
-	sleep_through(30);
-	timer_delete(timer);
-	alarms = 0;
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	ok(alarms == 1, "a signal that is pending outlives its timer");
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  timer_create(CLOCK_MONOTONIC, &event, &timer);
+  timer_settime(timer, 0, &every, NULL);
+  sleep_through(30);
+  timer_delete(timer);
+  alarms = 0;
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  ok(alarms == 1, "a signal that is pending outlives its timer");
 
-	event = (struct sigevent){.sigev_notify = SIGEV_THREAD};
-	event.sigev_notify_function = notify;
-	event.sigev_value.sival_int = 5;
-	ok(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0, "a timer with a thread");
-	once = (struct itimerspec){{0, 0}, {0, 5000000}};
-	timer_settime(timer, 0, &once, NULL);
-	sleep_through(60);
-	ok(notified_value == 5, "whose function is called");
-	timer_delete(timer);
+  event = (struct sigevent){.sigev_notify = SIGEV_THREAD};
+  event.sigev_notify_function = notify;
+  event.sigev_value.sival_int = 5;
+  ok(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0, "a timer with a thread");
+  once = (struct itimerspec){{0, 0}, {0, 5000000}};
+  timer_settime(timer, 0, &once, NULL);
+  sleep_through(60);
+  ok(notified_value == 5, "whose function is called");
+  timer_delete(timer);
 
-	timer_t many[300];
-	int good = 1;
-	event = (struct sigevent){.sigev_notify = SIGEV_NONE};
-	for (int i = 0; i < 300; i++) {
-		good &= timer_create(CLOCK_MONOTONIC, &event, &many[i]) == 0;
-		once.it_value.tv_nsec = 1000000 * (1 + (i * 7) % 40);
-		timer_settime(many[i], 0, &once, NULL);
-	}
-	sleep_through(60);
-	for (int i = 0; i < 300; i++) {
-		timer_gettime(many[i], &now);
-		good &= now.it_value.tv_sec == 0 && now.it_value.tv_nsec == 0;
-		timer_delete(many[i]);
-	}
-	ok(good, "300 timers at once, all expired");
+  timer_t many[300];
+  int good = 1;
+  event = (struct sigevent){.sigev_notify = SIGEV_NONE};
+  for (int i = 0; i < 300; i++) {
+    good &= timer_create(CLOCK_MONOTONIC, &event, &many[i]) == 0;
+    once.it_value.tv_nsec = 1000000 * (1 + (i * 7) % 40);
+    timer_settime(many[i], 0, &once, NULL);
+  }
+  sleep_through(60);
+  for (int i = 0; i < 300; i++) {
+    timer_gettime(many[i], &now);
+    good &= now.it_value.tv_sec == 0 && now.it_value.tv_nsec == 0;
+    timer_delete(many[i]);
+  }
+  ok(good, "300 timers at once, all expired");
 }
 
-int main(void)
-{
-	plan(38);
-	clocks();
-	cpu_time();
-	sleeping();
-	interval_timers();
-	posix_timers();
-	return finish();
+int main(void) {
+  plan(38);
+  clocks();
+  cpu_time();
+  sleeping();
+  interval_timers();
+  posix_timers();
+  return finish();
 }

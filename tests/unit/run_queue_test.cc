@@ -87,8 +87,8 @@ TEST(run_queue, unequal_slices_come_out_even) {
     random = random * 6364136223846793005u + 1442695040888963407u;
     cpu.run(1 + (random >> 33) % slice);
   }
-  const uint64_t difference = cpu.used[0] > cpu.used[1] ? cpu.used[0] - cpu.used[1]
-                                                        : cpu.used[1] - cpu.used[0];
+  const uint64_t difference =
+      cpu.used[0] > cpu.used[1] ? cpu.used[0] - cpu.used[1] : cpu.used[1] - cpu.used[0];
   EXPECT_LE(difference, slice);
 }
 

@@ -1,5 +1,6 @@
 // sources: core/time/timer.cc
-// The timer queue against a fake clock: order, re-arming, cancelling, and which interrupts it asks for.
+// The timer queue against a fake clock: order, re-arming, cancelling, and which interrupts it asks
+// for.
 #include "core/time/timer.hh"
 
 #include "core/time/clock.hh"
@@ -17,7 +18,9 @@ std::vector<uint64_t> requested;
 
 namespace oblako::time {
 
-void request_interrupt_by(uint64_t deadline_ns) { requested.push_back(deadline_ns); }
+void request_interrupt_by(uint64_t deadline_ns) {
+  requested.push_back(deadline_ns);
+}
 
 namespace {
 
@@ -46,7 +49,9 @@ protected:
   }
 };
 
-TEST_F(timers, nothing_to_do) { EXPECT_EQ(oblako_run_timers(100), no_deadline); }
+TEST_F(timers, nothing_to_do) {
+  EXPECT_EQ(oblako_run_timers(100), no_deadline);
+}
 
 TEST_F(timers, run_in_order_of_their_deadlines) {
   numbered a(1), b(2), c(3);
@@ -138,7 +143,9 @@ TEST_F(timers, many_at_random_against_a_model) {
       model[i] = now + 1 + next_random() % 1000;
       all[static_cast<size_t>(i)]->arm(model[i]);
       break;
-    case 2: EXPECT_EQ(all[static_cast<size_t>(i)]->cancel(), model.erase(i) == 1); break;
+    case 2:
+      EXPECT_EQ(all[static_cast<size_t>(i)]->cancel(), model.erase(i) == 1);
+      break;
     case 3: {
       now += next_random() % 100;
       fired.clear();

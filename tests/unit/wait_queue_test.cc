@@ -24,19 +24,27 @@ int blocked_times;
 
 namespace oblako::time {
 
-uint64_t monotonic_ns() { return now; }
+uint64_t monotonic_ns() {
+  return now;
+}
 // Stands in for the real queue, which has a test of its own: timers fire when the test says so.
 class timer_queue {
 public:
   static void fire(timer& t) { t.fn_(t); }
 };
-void timer::arm(uint64_t deadline) { armed_timers[this] = deadline; }
-bool timer::cancel() { return armed_timers.erase(this) != 0; }
+void timer::arm(uint64_t deadline) {
+  armed_timers[this] = deadline;
+}
+bool timer::cancel() {
+  return armed_timers.erase(this) != 0;
+}
 
 } // namespace oblako::time
 
 namespace oblako::log {
-void panic(const char* format, ...) { throw std::runtime_error(format); }
+void panic(const char* format, ...) {
+  throw std::runtime_error(format);
+}
 } // namespace oblako::log
 
 namespace oblako::sched {
@@ -122,13 +130,13 @@ TEST_F(waiting, wake_all_reaches_everybody_oldest_first) {
 
 TEST_F(waiting, wake_one_stops_at_the_first_that_accepts) {
   test_observer a(log, 1), b(log, 2, true), c(log, 3, true);
-  for (observer* o : {static_cast<observer*>(&a), static_cast<observer*>(&b),
-                      static_cast<observer*>(&c)})
+  for (observer* o :
+       {static_cast<observer*>(&a), static_cast<observer*>(&b), static_cast<observer*>(&c)})
     queue.add(*o);
   queue.wake_one();
   EXPECT_EQ(log, (std::vector<int>{1, 2}));
-  for (observer* o : {static_cast<observer*>(&a), static_cast<observer*>(&b),
-                      static_cast<observer*>(&c)})
+  for (observer* o :
+       {static_cast<observer*>(&a), static_cast<observer*>(&b), static_cast<observer*>(&c)})
     queue.remove(*o);
 }
 
@@ -159,8 +167,8 @@ TEST_F(waiting, sleeps_until_the_condition_holds) {
   EXPECT_TRUE(queue.empty());
 }
 
-// The waker strikes at every point of the waiter's way: before registration, between registration and
-// the test, between the test and falling asleep, and while asleep.
+// The waker strikes at every point of the waiter's way: before registration, between registration
+// and the test, between the test and falling asleep, and while asleep.
 TEST_F(waiting, no_wake_up_is_lost_at_any_point) {
   for (int strike = 0; strike < 6; ++strike) {
     bool done = false;
@@ -186,7 +194,8 @@ TEST_F(waiting, no_wake_up_is_lost_at_any_point) {
 
 TEST_F(waiting, deadline) {
   while_blocked = expire_timers;
-  auto r = wait_until(queue, [] { return false; }, 5000);
+  auto r = wait_until(
+      queue, [] { return false; }, 5000);
   EXPECT_EQ(r.code(), error::timedout);
   EXPECT_EQ(now, 5000u);
   EXPECT_TRUE(queue.empty());
@@ -194,7 +203,8 @@ TEST_F(waiting, deadline) {
 }
 
 TEST_F(waiting, passed_deadline_does_not_block_or_arm) {
-  auto r = wait_until(queue, [] { return false; }, 1000);
+  auto r = wait_until(
+      queue, [] { return false; }, 1000);
   EXPECT_EQ(r.code(), error::timedout);
   EXPECT_EQ(blocked_times, 0);
 }
@@ -205,7 +215,9 @@ TEST_F(waiting, condition_that_comes_with_the_deadline_counts) {
     done = true;
     expire_timers();
   };
-  EXPECT_TRUE(wait_until(queue, [&] { return done; }, 5000).ok());
+  EXPECT_TRUE(wait_until(
+                  queue, [&] { return done; }, 5000)
+                  .ok());
 }
 
 TEST_F(waiting, woken_before_the_deadline_leaves_no_timer) {
@@ -214,7 +226,9 @@ TEST_F(waiting, woken_before_the_deadline_leaves_no_timer) {
     done = true;
     queue.wake_all();
   };
-  EXPECT_TRUE(wait_until(queue, [&] { return done; }, 5000).ok());
+  EXPECT_TRUE(wait_until(
+                  queue, [&] { return done; }, 5000)
+                  .ok());
   EXPECT_TRUE(armed_timers.empty());
 }
 
@@ -237,8 +251,9 @@ TEST_F(waiting, uninterruptible_wait_ignores_signals_and_cancellation) {
     done = true;
     queue.wake_all();
   };
-  EXPECT_TRUE(
-      wait_until(queue, [&] { return done; }, time::no_deadline, interruptible::no).ok());
+  EXPECT_TRUE(wait_until(
+                  queue, [&] { return done; }, time::no_deadline, interruptible::no)
+                  .ok());
 }
 
 TEST_F(waiting, cancellation_needs_a_cancellation_point) {
