@@ -65,3 +65,31 @@ void request_checksum(void* frame, uint32_t contiguous, uint32_t total, transmit
 }
 
 } // namespace oblako::net
+
+extern "C" uint16_t oblako_checksum(const void* data, int bytes) {
+  const auto* p = static_cast<const uint8_t*>(data);
+  auto left = static_cast<uint32_t>(bytes);
+  uint64_t sum = 0;
+  uint32_t words[4];
+  // Four at a time: sums of 32-bit words fold to the same as those of their halves.
+  for (; left >= sizeof words; p += sizeof words, left -= sizeof words) {
+    __builtin_memcpy(words, p, sizeof words);
+    sum += uint64_t{words[0]} + words[1] + words[2] + words[3];
+  }
+  for (; left >= 4; p += 4, left -= 4) {
+    __builtin_memcpy(words, p, 4);
+    sum += words[0];
+  }
+  if (left >= 2) {
+    uint16_t half;
+    __builtin_memcpy(&half, p, 2);
+    sum += half;
+    p += 2;
+  }
+  if (left & 1)
+    sum += *p;
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>((sum & 0xffff) + (sum >> 16));
+}

@@ -16,3 +16,7 @@ bool is_fragment(uint16_t ether_type, const void* packet, uint32_t length);
 void request_checksum(void* frame, uint32_t contiguous, uint32_t total, transmit_offload& out);
 
 } // namespace oblako::net
+
+// The ones' complement sum of 16-bit words as they lie in memory, not inverted (RFC 1071); an odd last
+// byte counts as the first of a word. lwIP's checksum function.
+extern "C" uint16_t oblako_checksum(const void* data, int bytes);

@@ -10,6 +10,8 @@ uint32_t random_word();
 // Sets TCP's window and send buffer from the size of memory: 64 kB in a VM of 16 MB, up to 1 MB.
 // Called once, before the first connection.
 void size_buffers();
+// Makes the table in which lwIP finds connections. Called once, before the first connection.
+void make_connection_table();
 // True if received data should rather be dropped (and sent again later) than queued.
 bool memory_is_short();
 

@@ -123,6 +123,20 @@ TEST(net_checksum, LeavesTheRestAlone) {
     EXPECT_FALSE(asked(ipv4_frame(6, 40), cut)) << cut;
 }
 
+TEST(net_checksum, SumsOfEveryLengthAndAlignment) {
+  bytes data(300);
+  for (size_t i = 0; i < data.size(); ++i)
+    data[i] = static_cast<uint8_t>(i % 5 ? i * 77 : 0xff);
+  for (size_t start = 0; start < 5; ++start)
+    for (size_t n = 0; n < 290; ++n) {
+      const uint16_t sum = ones_sum(&data[start], n);
+      const uint16_t as_in_memory = static_cast<uint16_t>(sum >> 8 | sum << 8);
+      ASSERT_EQ(oblako_checksum(&data[start], static_cast<int>(n)), as_in_memory) << start << n;
+    }
+  const bytes ones(65535, 0xff);
+  EXPECT_EQ(oblako_checksum(ones.data(), 65534), 0xffff);
+}
+
 TEST(net_checksum, Fragments) {
   bytes f = ipv4_frame(6, 20);
   EXPECT_FALSE(is_fragment(0x0800, &f[14], 40));

@@ -1,5 +1,4 @@
-/* Functions of ours that lwIP calls at its hook points. Implemented in core/net/port.cc and
- * core/net/send_buffer.cc. */
+/* Functions of ours that lwIP calls at its hook points. Implemented in core/net. */
 #ifndef OBLAKO_LWIP_HOOKS_H
 #define OBLAKO_LWIP_HOOKS_H
 
@@ -16,6 +15,15 @@ struct tcp_pcb;
 u32_t oblako_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
                      u16_t remote_port);
 #define LWIP_HOOK_TCP_ISN oblako_tcp_isn
+
+/* The table of connections (patch 08, core/net/tcp_lookup.cc). */
+void oblako_tcp_added(struct tcp_pcb *connection);
+void oblako_tcp_removed(struct tcp_pcb *connection);
+struct tcp_pcb *oblako_tcp_find(const ip_addr_t *local_ip, u16_t local_port,
+                                const ip_addr_t *remote_ip, u16_t remote_port);
+#define LWIP_HOOK_TCP_ADDED oblako_tcp_added
+#define LWIP_HOOK_TCP_REMOVED oblako_tcp_removed
+#define LWIP_HOOK_TCP_FIND oblako_tcp_find
 
 /* tcp_write() by reference: a pbuf that holds the send_buffer being queued (patch 05,
  * core/net/send_buffer.cc). */

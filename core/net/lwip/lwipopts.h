@@ -113,6 +113,11 @@ extern uint32_t oblako_tcp_send_buffer;
 #define CHECKSUM_CHECK_UDP 1
 #define CHECKSUM_CHECK_TCP 1
 #define LWIP_CHECKSUM_ON_COPY 0
+#ifdef __cplusplus
+extern "C"
+#endif
+uint16_t oblako_checksum(const void *data, int bytes);
+#define LWIP_CHKSUM oblako_checksum
 
 #define LWIP_HOOK_FILENAME "hooks.h"
 

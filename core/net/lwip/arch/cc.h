@@ -33,8 +33,6 @@
 #define lwip_htons(x) __builtin_bswap16(x)
 #define lwip_htonl(x) __builtin_bswap32(x)
 
-#define LWIP_CHKSUM_ALGORITHM 3
-
 #ifdef __cplusplus
 extern "C" {
 #endif
