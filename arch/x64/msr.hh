@@ -35,13 +35,17 @@ inline uint64_t read_cr3() {
   asm volatile("mov %%cr3, %0" : "=r"(v));
   return v;
 }
-inline void write_cr3(uint64_t v) { asm volatile("mov %0, %%cr3" ::"r"(v) : "memory"); }
+inline void write_cr3(uint64_t v) {
+  asm volatile("mov %0, %%cr3" ::"r"(v) : "memory");
+}
 inline uint64_t read_cr4() {
   uint64_t v;
   asm volatile("mov %%cr4, %0" : "=r"(v));
   return v;
 }
-inline void write_cr4(uint64_t v) { asm volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
+inline void write_cr4(uint64_t v) {
+  asm volatile("mov %0, %%cr4" ::"r"(v) : "memory");
+}
 
 struct cpuid_result {
   uint32_t eax, ebx, ecx, edx;
