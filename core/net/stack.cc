@@ -103,7 +103,7 @@ extern "C" void oblako_start_net() {
   tcp_init();
   start_service();
   stack_guard guard;
-  start_timers(oblako::time::monotonic_ns());
   start_interfaces();
+  start_timers(oblako::time::monotonic_ns()); // which of them run depends on the interfaces
   flush_devices();
 }

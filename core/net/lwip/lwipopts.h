@@ -64,6 +64,8 @@
 #define LWIP_ND6_NUM_NEIGHBORS 32
 #define LWIP_ND6_NUM_DESTINATIONS 32
 #define LWIP_IPV6_DHCP6 0
+// The reassembly note does not fit over a fragment header with 64-bit pointers.
+#define IPV6_FRAG_COPYHEADER 1
 
 /* --- UDP and TCP */
 #define LWIP_UDP 1
