@@ -58,8 +58,22 @@ private:
 
 void remember(place& out, node& directory, text name) {
   out.directory = mem::ref<node>::share(&directory);
+  out.last = last_component::name;
   out.name_size = static_cast<uint8_t>(name.size);
   __builtin_memcpy(out.name_data, name.data, name.size);
+}
+
+// The directory above, or the same if there is none. Errors: noent (a removed directory).
+result<mem::ref<node>> above(mem::ref<node> here) {
+  if (auto up = here->parent())
+    return up;
+  if (here.get() != &root())
+    return error::noent;
+  return here;
+}
+
+bool follows(last_link follow, bool last, bool slash) {
+  return !last || follow == last_link::follow || (slash && follow == last_link::keep);
 }
 
 } // namespace
@@ -76,17 +90,17 @@ result<text> path_string::load(const char* app_path) {
   return text{heap_, TRY(mem::string_from_app(heap_, path_limit, app_path))};
 }
 
-result<void> walk(node& start, text path, last_link follow, place& out) {
+result<void> walk(node& start, text path, last_link follow, place& out, slash_behind_name slash) {
   if (path.size == 0)
     return error::noent;
   rest left(path);
   unsigned links = 0;
   auto here = mem::ref<node>::share(left.absolute() ? &root() : &start);
-  out.name_size = 0;
   out.directory = {};
+  out.last = last_component::root;
   for (;;) {
     left.skip_slashes();
-    if (left.empty()) { // "/", or the path ended in "." or ".."
+    if (left.empty()) { // the path ended in something that is no name
       out.target = std::move(here);
       return {};
     }
@@ -96,17 +110,16 @@ result<void> walk(node& start, text path, last_link follow, place& out) {
     out.wants_directory = last && slash_follows;
     if (!here->is_directory())
       return error::notdir;
-    if (name == ".")
-      continue;
-    if (name == "..") {
-      if (auto up = here->parent())
-        here = std::move(up);
-      else if (here.get() != &root())
-        return error::noent;
+    if (name == "." || name == "..") {
+      out.last = name.size == 1 ? last_component::dot : last_component::dot_dot;
+      if (name.size == 2)
+        here = TRY(above(std::move(here)));
       continue;
     }
     if (name.size > name_limit)
       return error::nametoolong;
+    if (out.wants_directory && slash == slash_behind_name::is_directory)
+      return error::isdir;
     auto found = here->lookup(name);
     if (!found.ok()) {
       if (found.code() != error::noent || !last)
@@ -116,7 +129,7 @@ result<void> walk(node& start, text path, last_link follow, place& out) {
       return {};
     }
     auto child = found.take();
-    if (child->is_symlink() && (!last || slash_follows || follow == last_link::follow)) {
+    if (child->is_symlink() && follows(follow, last, slash_follows)) {
       if (++links > link_limit)
         return error::loop;
       if (auto jump = child->magic_target()) {
@@ -125,8 +138,10 @@ result<void> walk(node& start, text path, last_link follow, place& out) {
         if (slash_follows)
           left.put_slash_back();
         TRY(left.splice(*child));
-        if (left.absolute())
+        if (left.absolute()) {
           here = mem::ref<node>::share(&root());
+          out.last = last_component::root;
+        }
         continue;
       }
     }

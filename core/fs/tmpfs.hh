@@ -123,8 +123,7 @@ struct tmpfs_entry
 
 class tmpfs_directory final : public tmpfs_node {
 public:
-  tmpfs_directory(uint32_t mode, uint64_t ino = 0, uint32_t image_node = no_image_node)
-      : tmpfs_node(mode, ino), image_node_(image_node) {}
+  explicit tmpfs_directory(uint32_t mode, uint64_t ino = 0, uint32_t image_node = no_image_node);
   ~tmpfs_directory() override;
 
   result<void> status(struct stat& out) override;
@@ -175,7 +174,7 @@ private:
   result<bool> is_empty();
   bool is_below(const node& ancestor);
   result<void> check_replace(node& moved, node& replaced);
-  result<void> exchange(tmpfs_entry& mine, tmpfs_directory& to, tmpfs_entry& theirs);
+  void exchange(tmpfs_entry& mine, tmpfs_directory& to, tmpfs_entry& theirs);
 
   // All guarded by tree_lock.
   name_set by_name_;

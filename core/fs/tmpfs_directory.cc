@@ -4,6 +4,17 @@
 
 namespace oblako::fs {
 
+tmpfs_directory::tmpfs_directory(uint32_t mode, uint64_t ino, uint32_t image_node)
+    : tmpfs_node(mode, ino), image_node_(image_node) {
+  if (image_node == no_image_node)
+    return;
+  const packed_root& image = *tmpfs_image();
+  auto self = image.at(image_node);
+  for (uint32_t i = 0; self.ok() && i < self->child_count; ++i)
+    if (auto child = image.at(self->first_child + i); child.ok() && S_ISDIR(child->mode))
+      ++subdirectories_;
+}
+
 tmpfs_directory::~tmpfs_directory() {
   by_position_.clear();
   by_name_.clear_and_dispose([](tmpfs_entry* e) {
@@ -105,6 +116,7 @@ result<mem::ref<node>> tmpfs_directory::bring_in(const packed_root::entry& from)
     made = TRY(mem::make_shared<tmpfs_file>(from.mode, ino,
                                             image_bytes{from.data, from.size, from.stored_size}));
   attach(*TRY(entry_for(from.name)), made);
+  subdirectories_ -= made->is_directory(); // counted from the beginning
   return made;
 }
 
@@ -258,15 +270,13 @@ result<void> tmpfs_directory::check_replace(node& moved, node& replaced) {
   return TRY(static_cast<tmpfs_directory&>(replaced).is_empty()) ? result<void>() : error::notempty;
 }
 
-result<void> tmpfs_directory::exchange(tmpfs_entry& mine, tmpfs_directory& to,
-                                       tmpfs_entry& theirs) {
-  if (theirs.target->is_directory() && is_below(*theirs.target))
-    return error::inval;
+void tmpfs_directory::exchange(tmpfs_entry& mine, tmpfs_directory& to, tmpfs_entry& theirs) {
   auto a = detach(mine);
   auto b = to.detach(theirs);
   attach(mine, std::move(b));
   to.attach(theirs, std::move(a));
-  return {};
+  note_modified();
+  to.note_modified();
 }
 
 result<void> tmpfs_directory::rename(text name, node& to_node, text new_name, uint32_t flags) {
@@ -283,19 +293,22 @@ result<void> tmpfs_directory::rename(text name, node& to_node, text new_name, ui
   auto present = to.lookup(new_name);
   if (!present.ok() && present.code() != error::noent)
     return present.code();
+  if (present.ok() && is_below(**present))
+    return flags & rename_exchange ? error::inval : error::notempty;
+  if (present.ok() && present->get() == moved.get())
+    return flags & rename_noreplace ? result<void>(error::exist) : result<void>();
   tmpfs_entry& source = *find_entry(name);
   if (flags & rename_exchange) {
     if (!present.ok())
       return error::noent;
     if ((*present)->device() != tmpfs_device)
       return error::busy;
-    return exchange(source, to, *to.find_entry(new_name));
+    exchange(source, to, *to.find_entry(new_name));
+    return {};
   }
   if (present.ok()) {
     if (flags & rename_noreplace)
       return error::exist;
-    if (present->get() == moved.get())
-      return {};
     TRY(check_replace(*moved, **present));
   }
   tmpfs_entry& place = *TRY(to.entry_for(new_name)); // the last thing that can fail

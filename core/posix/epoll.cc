@@ -71,7 +71,7 @@ void epoll_list::append(epoll_list& o) {
 bool epoll_file::notified(sched::observer& o, uint32_t events) {
   auto& i = static_cast<epoll_item&>(o);
   const uint32_t wanted = __atomic_load_n(&i.events, __ATOMIC_RELAXED);
-  if (!wanted || !(events & (wanted | always_reported)))
+  if (!(events & wanted))
     return false;
   i.owner.enqueue(i);
   return wanted & EPOLLEXCLUSIVE;
@@ -89,8 +89,7 @@ void epoll_file::enqueue(epoll_item& i) {
 }
 
 uint32_t epoll_file::ready_events(epoll_item& i) {
-  const uint32_t wanted = i.events;
-  return wanted ? i.target.poll_events() & (wanted | always_reported) & ~behaviour : 0;
+  return i.events ? i.target.poll_events() & i.events & ~behaviour : 0;
 }
 
 // Queues an item that is ready already. lock_ held.
@@ -133,7 +132,7 @@ result<void> epoll_file::add(int fd, file& target, const epoll_event& event) {
   if (find(fd, target))
     return error::exist;
   epoll_item& i = *made.release();
-  i.events = events;
+  i.events = events | always_reported;
   i.data = event.data.u64;
   items_.insert(i);
   network_items_ += i.network;
@@ -157,7 +156,8 @@ result<void> epoll_file::modify(int fd, file& target, const epoll_event& event) 
   if ((i->events | event.events) & EPOLLEXCLUSIVE)
     return error::inval;
   i->data = event.data.u64;
-  __atomic_store_n(&i->events, event.events, __ATOMIC_SEQ_CST); // before looking: notified() reads it
+  // Before looking: notified() reads it.
+  __atomic_store_n(&i->events, event.events | always_reported, __ATOMIC_SEQ_CST);
   look_at(*i);
   return {};
 }

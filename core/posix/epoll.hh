@@ -32,7 +32,7 @@ struct epoll_item final
   file& target; // not counted: the item goes when the file's last descriptor does
   const int fd;
   const bool network; // fed by the network, or an epoll file that may be
-  uint32_t events = 0; // as the application gave them; 0 after a one-shot was delivered
+  uint32_t events = 0; // wanted ones and behaviour bits; 0 after a one-shot was delivered
   uint64_t data = 0;
   uint32_t queued = 0; // on the ready list, or about to be looked at by a thread that took it
   epoll_item* ready_next = nullptr; // guarded by ready_lock_ while on the list

@@ -57,6 +57,7 @@ void fd_table::put(uint32_t fd, file* f, bool close_on_exec) {
 void fd_table::mark_free(uint32_t fd) {
   slots_[fd] = nullptr;
   used()[fd / 64] &= ~bit(fd);
+  cloexec()[fd / 64] &= ~bit(fd);
   full()[fd / 64 / 64] &= ~bit(fd / 64);
 }
 

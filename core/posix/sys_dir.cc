@@ -15,7 +15,7 @@ result<void> make_directory_at(int fd, const char* app_path, uint32_t mode) {
   tree_guard guard(tree_lock);
   auto start = TRY(start_directory(fd, path));
   place p;
-  TRY(walk(*start, path, last_link::keep, p));
+  TRY(walk(*start, path, last_link::name, p));
   if (p.target)
     return error::exist;
   const uint32_t bits = mode & 01777 & ~posix::creation_mask;
@@ -29,18 +29,19 @@ result<void> remove_directory_at(int fd, const char* app_path) {
   tree_guard guard(tree_lock);
   auto start = TRY(start_directory(fd, path));
   place p;
-  TRY(walk(*start, path, last_link::keep, p));
+  TRY(walk(*start, path, last_link::name, p));
+  switch (p.last) {
+  case last_component::dot_dot:
+    return error::notempty;
+  case last_component::dot:
+    return error::inval;
+  case last_component::root:
+    return error::busy;
+  case last_component::name:
+    break;
+  }
   if (!p.target)
     return error::noent;
-  if (p.name_size == 0) { // "/", ".", ".."
-    if (!p.target->is_directory())
-      return error::notdir;
-    if (p.target.get() == &root())
-      return error::busy;
-    return path.data[path.size - 1] == '.' && (path.size < 2 || path.data[path.size - 2] != '.')
-               ? error::inval
-               : error::notempty;
-  }
   return p.directory->remove_directory(p.name());
 }
 

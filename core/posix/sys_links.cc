@@ -14,10 +14,10 @@ result<void> unlink_at(int fd, const char* app_path) {
   tree_guard guard(tree_lock);
   auto start = TRY(start_directory(fd, path));
   place p;
-  TRY(walk(*start, path, last_link::keep, p));
+  TRY(walk(*start, path, last_link::name, p));
   if (!p.target)
     return error::noent;
-  if (p.name_size == 0 || p.target->is_directory())
+  if (!p.is_name() || p.target->is_directory())
     return error::isdir;
   if (p.wants_directory)
     return error::notdir;
@@ -38,13 +38,22 @@ result<void> rename_at(int from_fd, const char* app_from, int to_fd, const char*
   auto from_start = TRY(start_directory(from_fd, from_path));
   auto to_start = TRY(start_directory(to_fd, to_path));
   place from, to;
-  TRY(walk(*from_start, from_path, last_link::keep, from));
-  TRY(walk(*to_start, to_path, last_link::keep, to));
+  TRY(walk(*from_start, from_path, last_link::name, from));
+  TRY(walk(*to_start, to_path, last_link::name, to));
+  if (!from.is_name())
+    return error::busy;
+  if (!to.is_name())
+    return flags & rename_noreplace ? error::exist : error::busy;
   if (!from.target)
     return error::noent;
-  if (from.name_size == 0 || to.name_size == 0)
-    return error::busy;
-  if ((from.wants_directory || to.wants_directory) && !from.target->is_directory())
+  if ((flags & rename_noreplace) && to.target)
+    return error::exist;
+  if ((flags & rename_exchange) && !to.target)
+    return error::noent;
+  // A slash may only stand behind directories.
+  const node& ends_up_there = flags & rename_exchange ? *to.target : *from.target;
+  if ((from.wants_directory && !from.target->is_directory()) ||
+      (to.wants_directory && !ends_up_there.is_directory()))
     return error::notdir;
   replaced = to.target;
   return from.directory->rename(from.name(), *to.directory, to.name(), flags);
@@ -61,7 +70,7 @@ result<void> link_at(int from_fd, const char* app_from, int to_fd, const char* a
   tree_guard guard(tree_lock);
   auto start = TRY(start_directory(to_fd, path));
   place p;
-  TRY(walk(*start, path, last_link::keep, p));
+  TRY(walk(*start, path, last_link::name, p));
   if (p.target)
     return error::exist;
   if (p.wants_directory)
@@ -78,7 +87,7 @@ result<void> symlink_at(const char* app_target, int fd, const char* app_path) {
   tree_guard guard(tree_lock);
   auto start = TRY(start_directory(fd, path));
   place p;
-  TRY(walk(*start, path, last_link::keep, p));
+  TRY(walk(*start, path, last_link::name, p));
   if (p.target)
     return error::exist;
   if (p.wants_directory)

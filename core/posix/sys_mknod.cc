@@ -21,7 +21,7 @@ result<void> make_special(int fd, const char* app_path, uint32_t mode, uint64_t 
   tree_guard guard(tree_lock);
   auto start = TRY(start_directory(fd, path));
   place p;
-  TRY(walk(*start, path, last_link::keep, p));
+  TRY(walk(*start, path, last_link::name, p));
   if (p.target)
     return error::exist;
   if (p.wants_directory)

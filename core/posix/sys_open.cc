@@ -23,10 +23,11 @@ new_node regular_with(uint32_t mode) {
 // The node to open; `created` if it did not exist before. Context: tree_lock held.
 result<mem::ref<node>> find_or_create(node& start, text path, uint32_t flags, uint32_t mode,
                                       bool& created) {
-  const bool exclusive = (flags & O_CREAT) && (flags & O_EXCL);
+  const bool creates = flags & O_CREAT, exclusive = creates && (flags & O_EXCL);
   const auto follow = exclusive || (flags & O_NOFOLLOW) ? last_link::keep : last_link::follow;
   place p;
-  TRY(walk(start, path, follow, p));
+  TRY(walk(start, path, follow, p,
+           creates ? slash_behind_name::is_directory : slash_behind_name::allowed));
   if (p.target) {
     if (exclusive)
       return error::exist;
@@ -34,10 +35,8 @@ result<mem::ref<node>> find_or_create(node& start, text path, uint32_t flags, ui
       return error::notdir;
     return std::move(p.target);
   }
-  if (!(flags & O_CREAT))
+  if (!creates)
     return error::noent;
-  if (p.wants_directory)
-    return error::isdir;
   created = true;
   return p.directory->make(p.name(), regular_with(mode));
 }
@@ -59,7 +58,7 @@ result<mem::ref<posix::file>> open_node(node& n, uint32_t flags, bool created) {
     return open_path_only(n, flags & ~creation_flags);
   if (n.is_symlink())
     return error::loop; // only O_NOFOLLOW stops at one
-  if (n.is_directory() && (writes(flags) || (flags & O_CREAT)))
+  if (n.is_directory() && (writes(flags) || (flags & (O_CREAT | O_TRUNC))))
     return error::isdir;
   if ((flags & O_TRUNC) && !created && n.type() == S_IFREG)
     TRY(n.truncate(0));
