@@ -2,9 +2,15 @@
 // fault, and where to go on. The section is tied to its code (SHF_LINK_ORDER), so that it is dropped
 // with it.
 
+#ifdef OBLAKO_HOST_TEST
+#define TABLE_FLAGS "awo" // the tests are position-independent programs
+#else
+#define TABLE_FLAGS "ao"
+#endif
+
 .macro may_fault section, target, instruction:vararg
 77: \instruction
-  .pushsection __ex_table, "ao", @progbits, \section
+  .pushsection __ex_table, TABLE_FLAGS, @progbits, \section
   .balign 8
   .quad 77b, \target
   .popsection

@@ -15,8 +15,8 @@ size_t app_access_zero(void* to, size_t bytes);
 // the zero; `size` if there was none; -1 after a fault.
 ptrdiff_t app_access_string(char* to, const char* from, size_t size);
 
-// Atomic compare and exchange of an aligned word. 0: exchanged; 1: not, *expected is what was found;
-// -1: fault.
+// Atomic compare and exchange of an aligned word. 0: exchanged; 1: not, *expected is what was
+// found; -1: fault.
 int app_access_compare_exchange(uint32_t* app, uint32_t* expected, uint32_t desired);
 
 // Where to go on after a fault at rip; 0 if the instruction is not a marked one. Linear search:

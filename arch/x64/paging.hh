@@ -41,9 +41,10 @@ mapping lookup(uintptr_t va);
 // Takes out [start, end), flushing the TLB; calls release for every frame (order 0 or 9) that was
 // mapped. Splits a large page that is only partly covered (errors: nomem, nothing changed then).
 // Table pages that become empty are freed.
-result<void> unmap_range(uintptr_t start, uintptr_t end, void (*release)(phys_addr, unsigned order));
-// Sets page_present, page_writable and page_no_execute of what is mapped in the range as in `flags`;
-// splits large pages at its ends (errors: nomem, nothing changed then).
+result<void> unmap_range(uintptr_t start, uintptr_t end,
+                         void (*release)(phys_addr, unsigned order));
+// Sets page_present, page_writable and page_no_execute of what is mapped in the range as in
+// `flags`; splits large pages at its ends (errors: nomem, nothing changed then).
 result<void> protect_range(uintptr_t start, uintptr_t end, uint64_t flags);
 // Moves entries from one range to an equally long empty one (mremap). Large pages stay large if
 // the ranges have the same offset within 2 MB. Errors: nomem, nothing changed then.

@@ -30,18 +30,19 @@ struct mapping_request {
   uintptr_t hint = 0;
   size_t bytes = 0;
   uint32_t prot = 0;
-  bool fixed = false;           // MAP_FIXED
-  bool no_replace = false;      // MAP_FIXED_NOREPLACE
+  bool fixed = false;      // MAP_FIXED
+  bool no_replace = false; // MAP_FIXED_NOREPLACE
   bool populate = false;
-  bool no_reserve = false;      // MAP_NORESERVE: never refused for its size
-  bool stack = false;           // MAP_STACK/MAP_GROWSDOWN: no large pages
+  bool no_reserve = false;       // MAP_NORESERVE: never refused for its size
+  bool stack = false;            // MAP_STACK/MAP_GROWSDOWN: no large pages
   page_source* source = nullptr; // private file mapping; borrowed, the area takes its own reference
   uint64_t offset = 0;
 };
 result<uintptr_t> map(const mapping_request& r);
 result<void> unmap(uintptr_t start, size_t bytes);
 result<void> protect(uintptr_t start, size_t bytes, uint32_t prot);
-result<uintptr_t> remap(uintptr_t old_start, size_t old_bytes, size_t new_bytes, int flags, uintptr_t new_start);
+result<uintptr_t> remap(uintptr_t old_start, size_t old_bytes, size_t new_bytes, int flags,
+                        uintptr_t new_start);
 result<void> advise(uintptr_t start, size_t bytes, int advice);
 result<uintptr_t> set_break(uintptr_t new_break); // brk; 0 asks
 
@@ -67,6 +68,8 @@ struct area_statistics {
 };
 area_statistics area_usage();
 // Calls f for every area in address order, for /proc/self/maps.
-void for_each_area(void (*f)(uintptr_t start, uintptr_t end, uint32_t prot, const char* name, void*), void*);
+void for_each_area(void (*f)(uintptr_t start, uintptr_t end, uint32_t prot, const char* name,
+                             void*),
+                   void*);
 
 } // namespace oblako::mem

@@ -27,7 +27,7 @@ extent extents[max_extents];
 unsigned extent_count;
 // Never has a free page: the fast path needs no test for "none yet". All zero is its right state.
 late<block> no_block;
-block* current; // in no list; no_block until there is another
+block* current;              // in no list; no_block until there is another, null before boot
 late<blocks> partial, whole; // constructed with the first extent
 uint64_t total_pages, free_pages;
 
@@ -262,7 +262,7 @@ result<phys_addr> allocate_frames(unsigned order, zeroed zero) {
   phys_addr frames;
   {
     sched::thread_spinlock_guard guard(lock);
-    if (order == 0 && current->free_count) [[likely]]
+    if (order == 0 && current && current->free_count) [[likely]]
       frames = take_page(*current);
     else if (total_pages == 0 || !(order == 0 ? take_single(frames) : take_several(order, frames)))
       return error::nomem;

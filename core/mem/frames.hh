@@ -13,7 +13,9 @@ inline uintptr_t direct_map_base = 0; // unit tests put their arena here
 #else
 constexpr uintptr_t direct_map_base = 0xffff800000000000;
 #endif
-inline void* to_virtual(phys_addr a) { return reinterpret_cast<void*>(direct_map_base + raw(a)); }
+inline void* to_virtual(phys_addr a) {
+  return reinterpret_cast<void*>(direct_map_base + raw(a));
+}
 // Only for addresses inside the direct map (frames, kernel heap memory).
 inline phys_addr to_physical(const void* direct) {
   return phys_addr{reinterpret_cast<uintptr_t>(direct) - direct_map_base};

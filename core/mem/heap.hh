@@ -14,7 +14,7 @@ namespace oblako::mem {
 // Context: any thread, or interrupts off; never blocks. Not from an interrupt handler.
 void* allocate(size_t bytes);
 void* allocate_zeroed(size_t bytes);
-void release(void* memory);                 // nullptr is fine
+void release(void* memory);                     // nullptr is fine
 void release_sized(void* memory, size_t bytes); // the same, when the caller knows the size
 
 // Bytes in use by the kernel heap, slab overhead included.
@@ -88,7 +88,11 @@ class ref {
 public:
   ref() = default;
   // Takes over a reference the caller already owns.
-  static ref adopt(T* p) { ref r; r.p_ = p; return r; }
+  static ref adopt(T* p) {
+    ref r;
+    r.p_ = p;
+    return r;
+  }
   // Adds a reference to a borrowed object.
   static ref share(T* p) {
     if (p)

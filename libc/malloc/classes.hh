@@ -1,5 +1,5 @@
-// Builds a table of size classes at compile time: steps of `quantum` up to 8 quanta of 16, then four
-// classes to each doubling.
+// Builds a table of size classes at compile time: steps of `quantum` up to 8 quanta of 16, then
+// four classes to each doubling.
 #pragma once
 
 #include "libc/malloc/internal.hh"

@@ -1,7 +1,7 @@
-// Size classes in steps of 8 bytes for small objects: 24, 40 and 56 exist and are aligned to 8 only.
-// C asks for 16 there; applications that never keep 16-byte-aligned types in such blocks (redis,
-// which runs on jemalloc built the same way) may be linked with this table: it replaces the usual
-// one when the image link is told to need the symbol below (ALLOCATOR dense in a recipe).
+// Size classes in steps of 8 bytes for small objects: 24, 40 and 56 exist and are aligned to 8
+// only. C asks for 16 there; applications that never keep 16-byte-aligned types in such blocks
+// (redis, which runs on jemalloc built the same way) may be linked with this table: it replaces the
+// usual one when the image link is told to need the symbol below (ALLOCATOR dense in a recipe).
 #include "libc/malloc/classes.hh"
 
 namespace oblako::allocator {

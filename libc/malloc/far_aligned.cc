@@ -23,7 +23,8 @@ void* allocate_far_aligned(size_t bytes, size_t alignment) {
   auto* e = static_cast<entry*>(malloc(sizeof(entry)));
   if (!e)
     return nullptr;
-  void* p = mmap(nullptr, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* p =
+      mmap(nullptr, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) {
     free(e);
     return nullptr;

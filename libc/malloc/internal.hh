@@ -1,8 +1,8 @@
 // The application's allocator, inside. Memory comes from mmap in regions of 2 MB, aligned to their
-// size, so that a pointer leads to its region's header. A region is cut into runs of pages: a run is
-// a slab of equal objects or one larger allocation. Threads take and return objects through caches
-// of their own; what is behind them is guarded by one lock. Larger than half a megabyte is a mapping
-// by itself, which begins with a header like a region's.
+// size, so that a pointer leads to its region's header. A region is cut into runs of pages: a run
+// is a slab of equal objects or one larger allocation. Threads take and return objects through
+// caches of their own; what is behind them is guarded by one lock. Larger than half a megabyte is a
+// mapping by itself, which begins with a header like a region's.
 #pragma once
 
 #include <stddef.h>
@@ -49,7 +49,9 @@ constexpr unsigned region_pages = region_size / page_size;
 constexpr size_t largest_small = 8192;            // objects of slabs
 constexpr size_t largest_run = size_t{512} << 10; // above: a mapping of its own
 
-constexpr size_t align_up(size_t n, size_t alignment) { return (n + alignment - 1) & ~(alignment - 1); }
+constexpr size_t align_up(size_t n, size_t alignment) {
+  return (n + alignment - 1) & ~(alignment - 1);
+}
 
 // Size classes, as a table so that an image may be linked with another one (dense.cc). Class 0 is
 // no class: a page that belongs to nobody.
@@ -71,9 +73,9 @@ extern const class_table oblako_malloc_classes asm("oblako_malloc_classes");
 
 // What is known of a run, kept at the index of its first page.
 struct run {
-  void* free;         // objects that came back, linked through their first word
-  uint16_t used;      // objects outside, in threads' caches too
-  uint16_t fresh;     // objects from this one on were never handed out
+  void* free;     // objects that came back, linked through their first word
+  uint16_t used;  // objects outside, in threads' caches too
+  uint16_t fresh; // objects from this one on were never handed out
   uint16_t pages;
   uint8_t size_class; // or kind_run
   bool listed;        // in its class's list of slabs with room
@@ -81,9 +83,9 @@ struct run {
 };
 
 struct region {
-  region *next, *previous;   // regions with free pages
-  size_t mapped_bytes;       // of the whole mapping
-  size_t data_offset;        // kind_mapping: from the header to what the application has
+  region *next, *previous; // regions with free pages
+  size_t mapped_bytes;     // of the whole mapping
+  size_t data_offset;      // kind_mapping: from the header to what the application has
   uint32_t free_pages;
   bool listed;
   uint64_t used[region_pages / 64];  // pages in runs, and the header
@@ -106,10 +108,14 @@ inline void* address_of(const run* r) {
 }
 
 // True for an address where only a region's header can be, or an allocation of far_aligned.cc.
-inline bool on_region_border(const void* p) { return page_of(p) == 0; }
+inline bool on_region_border(const void* p) {
+  return page_of(p) == 0;
+}
 
 // What the allocator does when the application gave it something it never handed out.
-[[noreturn]] inline void misused() { __builtin_trap(); }
+[[noreturn]] inline void misused() {
+  __builtin_trap();
+}
 
 // Guards everything below that does not say otherwise.
 class guard {

@@ -27,8 +27,8 @@ struct cache {
   bin bins[bin_count];
 };
 
-// Every thread begins with the empty cache, which is full and empty at once: its first call goes the
-// slow way and gets the thread a cache of its own. The main thread's is static.
+// Every thread begins with the empty cache, which is full and empty at once: its first call goes
+// the slow way and gets the thread a cache of its own. The main thread's is static.
 constinit cache empty_cache{};
 constinit cache main_cache{};
 constinit thread_local cache* my_cache [[gnu::tls_model("local-exec")]] = &empty_cache;
@@ -43,8 +43,12 @@ extern "C" {
 [[gnu::visibility("hidden")]] void __unlock(volatile int*);
 }
 
-guard::guard() { __lock(lock_word); }
-guard::~guard() { __unlock(lock_word); }
+guard::guard() {
+  __lock(lock_word);
+}
+guard::~guard() {
+  __unlock(lock_word);
+}
 
 namespace {
 
@@ -123,7 +127,9 @@ void* fail() {
   ++b.count;
 }
 
-unsigned pages_for(size_t bytes) { return static_cast<unsigned>(align_up(bytes, page_size) / page_size); }
+unsigned pages_for(size_t bytes) {
+  return static_cast<unsigned>(align_up(bytes, page_size) / page_size);
+}
 
 // Above the classes. `zeroed`: the memory is known to be zero.
 void* allocate_large(size_t bytes, size_t alignment, bool& zeroed) {
@@ -185,7 +191,8 @@ void* allocate_large(size_t bytes, size_t alignment, bool& zeroed) {
   return oblako_malloc_classes.size[kind];
 }
 
-// Grows or shrinks where it lies (or, for a mapping, by moving pages). nullptr: it has to be copied.
+// Grows or shrinks where it lies (or, for a mapping, by moving pages). nullptr: it has to be
+// copied.
 void* resize(void* p, size_t bytes) {
   if (on_region_border(p))
     return nullptr;
@@ -216,7 +223,8 @@ inline void* allocate_small(size_t bytes) {
 }
 
 void* allocate_aligned(size_t alignment, size_t bytes) {
-  // Slabs begin on a page: in a class whose size is a multiple of the alignment all objects have it.
+  // Slabs begin on a page: in a class whose size is a multiple of the alignment all objects have
+  // it.
   if (alignment <= page_size && bytes <= largest_small) {
     for (unsigned c = class_for(bytes); c < oblako_malloc_classes.count; ++c)
       if (oblako_malloc_classes.size[c] % alignment == 0)
@@ -233,7 +241,9 @@ using namespace oblako::allocator;
 
 extern "C" {
 
-void* malloc(size_t bytes) { return bytes <= largest_small ? allocate_small(bytes) : malloc_large(bytes); }
+void* malloc(size_t bytes) {
+  return bytes <= largest_small ? allocate_small(bytes) : malloc_large(bytes);
+}
 
 void free(void* p) {
   const unsigned page = page_of(p);
@@ -290,7 +300,9 @@ void* aligned_alloc(size_t alignment, size_t bytes) {
   return allocate_aligned(alignment, bytes);
 }
 
-void* memalign(size_t alignment, size_t bytes) { return aligned_alloc(alignment, bytes); }
+void* memalign(size_t alignment, size_t bytes) {
+  return aligned_alloc(alignment, bytes);
+}
 
 int posix_memalign(void** out, size_t alignment, size_t bytes) {
   if (alignment < sizeof(void*) || (alignment & (alignment - 1)))

@@ -20,9 +20,13 @@ void* allocate_mapping(size_t bytes, size_t alignment) {
   return reinterpret_cast<char*>(header) + offset;
 }
 
-void release_mapping(region* header) { munmap(header, header->mapped_bytes); }
+void release_mapping(region* header) {
+  munmap(header, header->mapped_bytes);
+}
 
-size_t mapping_capacity(const region* header) { return header->mapped_bytes - header->data_offset; }
+size_t mapping_capacity(const region* header) {
+  return header->mapped_bytes - header->data_offset;
+}
 
 void* resize_mapping(region* header, size_t bytes) {
   const size_t total = align_up(bytes, page_size) + header->data_offset;

@@ -8,13 +8,15 @@ namespace oblako::allocator {
 namespace {
 
 // All under the lock.
-region* with_space; // regions with free pages, the one last used first
-size_t run_pages;   // in runs
-size_t dirty_pages; // free, but not given back
+region* with_space;     // regions with free pages, the one last used first
+size_t run_pages;       // in runs
+size_t dirty_pages;     // free, but not given back
 uintptr_t next_address; // where the next mapping is asked to lie; a hint
 
 // How much may lie around before it is given back.
-size_t dirty_limit() { return run_pages / 8 > 64 ? run_pages / 8 : 64; }
+size_t dirty_limit() {
+  return run_pages / 8 > 64 ? run_pages / 8 : 64;
+}
 
 void enlist(region* g) {
   g->listed = true;
@@ -138,7 +140,8 @@ region* add_region() {
 
 void* map_aligned(size_t bytes) {
   constexpr int protection = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
-  const uintptr_t hint = __atomic_load_n(&next_address, __ATOMIC_RELAXED); // a hint: any value will do
+  const uintptr_t hint =
+      __atomic_load_n(&next_address, __ATOMIC_RELAXED); // a hint: any value will do
   void* p = mmap(reinterpret_cast<void*>(hint), bytes, protection, kind, -1, 0);
   if (p == MAP_FAILED)
     return nullptr;
@@ -163,7 +166,8 @@ void* map_aligned(size_t bytes) {
 }
 
 run* take_run(unsigned pages, size_t alignment, bool& zeroed) {
-  const unsigned align_pages = alignment <= page_size ? 1 : static_cast<unsigned>(alignment / page_size);
+  const unsigned align_pages =
+      alignment <= page_size ? 1 : static_cast<unsigned>(alignment / page_size);
   region* g = with_space;
   unsigned first = region_pages;
   for (; g; g = g->next)

@@ -1,8 +1,7 @@
-// sources: core/mem/app_memory.cc core/mem/io_buffers.cc arch/x64/app_access.S arch/x64/find_fixup.cc
-// clang-format off: the line above is read by the build
+// sources: core/mem/app_memory.cc core/mem/io_buffers.cc
+// sources: arch/x64/app_access.S arch/x64/find_fixup.cc
 // Copies to and from "application" memory that ends at an unmapped page: the marked instructions
 // really fault here, and a signal handler does what the kernel's trap code does.
-// clang-format on
 #include "arch/x64/app_access.hh"
 #include "core/mem/app_memory.hh"
 #include <algorithm>

@@ -1,11 +1,11 @@
-// sources: core/mem/address_space.cc core/mem/areas.cc core/mem/remap.cc core/mem/advise.cc core/mem/fault.cc core/mem/frames.cc core/mem/frame_blocks.cc core/mem/heap.cc arch/x64/paging.cc arch/x64/direct_map.cc
-// clang-format off: the line above is read by the build
+// sources: core/mem/address_space.cc core/mem/areas.cc core/mem/remap.cc core/mem/advise.cc
+// sources: core/mem/fault.cc core/mem/frames.cc core/mem/frame_blocks.cc core/mem/heap.cc
+// sources: arch/x64/paging.cc arch/x64/direct_map.cc
 // The application's address space against a model: one entry a page, random calls, contents
 // followed through moves; every frame and table must come back in the end.
-// clang-format on
-#include "core/mem/areas.hh"
 #include "arch/x64/paging.hh"
 #include "core/mem/app_memory.hh"
+#include "core/mem/areas.hh"
 #include "core/mem/heap.hh"
 #include "core/sched/thread.hh"
 #include "core/sched/wait.hh"
@@ -16,8 +16,12 @@
 
 // One thread: the mutex is never contended.
 namespace oblako::sched {
-void mutex::lock_slow() { abort(); }
-void wait_queue::wake_one(uint32_t) { abort(); }
+void mutex::lock_slow() {
+  abort();
+}
+void wait_queue::wake_one(uint32_t) {
+  abort();
+}
 void yield_if_needed() {}
 } // namespace oblako::sched
 
@@ -29,7 +33,9 @@ namespace {
 
 constexpr uint32_t rw = prot_read | prot_write;
 
-uint64_t used() { return frame_usage().total_bytes - frame_usage().free_bytes; }
+uint64_t used() {
+  return frame_usage().total_bytes - frame_usage().free_bytes;
+}
 
 void start(uint64_t bytes = 256_MiB) {
   make_physical_memory(bytes);
@@ -53,7 +59,8 @@ uintptr_t map_anonymous(size_t bytes, uint32_t prot = rw, uintptr_t hint = 0, bo
 
 fault_outcome touch(uintptr_t address, bool write = true) {
   const auto flags = arch::lookup(align_down(address, page_size)).flags;
-  return handle_fault(address, {.present = (flags & arch::page_present) != 0, .write = write, .fetch = false});
+  return handle_fault(
+      address, {.present = (flags & arch::page_present) != 0, .write = write, .fetch = false});
 }
 
 // What the CPU would reach: the page's first word, or nullptr if the access would fault.
@@ -200,7 +207,9 @@ ISOLATED_TEST(areas, neighbours_of_one_kind_become_one) {
     EXPECT_EQ(map_anonymous(page_size), a + i * page_size);
   EXPECT_LE(used(), heap_before + page_size);
   unsigned count = 0;
-  for_each_area([](uintptr_t, uintptr_t, uint32_t, const char*, void* n) { ++*static_cast<unsigned*>(n); }, &count);
+  for_each_area(
+      [](uintptr_t, uintptr_t, uint32_t, const char*, void* n) { ++*static_cast<unsigned*>(n); },
+      &count);
   EXPECT_EQ(count, 1u);
   EXPECT_EQ(area_usage().mapped_bytes, 200 * page_size);
 }
@@ -284,7 +293,8 @@ ISOLATED_TEST(areas, file_pages_keep_their_offsets) {
     EXPECT_EQ(*word_at(a + i * page_size, false), (60 + i) * page_size + 1) << i;
   }
   EXPECT_EQ(touch(a + 40 * page_size, false), fault_outcome::bus_error);
-  const uintptr_t b = remap(a + 15 * page_size, 5 * page_size, 6 * page_size, MREMAP_MAYMOVE, 0).value();
+  const uintptr_t b =
+      remap(a + 15 * page_size, 5 * page_size, 6 * page_size, MREMAP_MAYMOVE, 0).value();
   EXPECT_EQ(*word_at(b, false), (60 + 15) * page_size + 1);
   ASSERT_EQ(touch(b + 5 * page_size), fault_outcome::resolved);
   EXPECT_EQ(*word_at(b + 5 * page_size, false), (60 + 20) * page_size + 1);
@@ -305,14 +315,22 @@ public:
 
   void step() {
     switch (random_() % 11) {
-    case 10: return want_large_pages();
-    case 0: return map_somewhere();
-    case 1: return map_fixed();
-    case 2: return unmap_some();
-    case 3: return protect_some();
-    case 4: return drop_some();
-    case 5: return move_some();
-    default: return touch_some();
+    case 10:
+      return want_large_pages();
+    case 0:
+      return map_somewhere();
+    case 1:
+      return map_fixed();
+    case 2:
+      return unmap_some();
+    case 3:
+      return protect_some();
+    case 4:
+      return drop_some();
+    case 5:
+      return move_some();
+    default:
+      return touch_some();
     }
   }
   void check(uintptr_t page) {
@@ -350,7 +368,8 @@ private:
   uintptr_t somewhere() { return base + random_() % (range / page_size) * page_size; }
   size_t some_bytes() { return (1 + random_() % (random_() % 6 ? 24 : 1500)) * page_size; }
   uint32_t some_prot() {
-    constexpr uint32_t all[] = {prot_none, prot_read, rw, rw, rw, rw | prot_exec, prot_read | prot_exec};
+    constexpr uint32_t all[] = {
+        prot_none, prot_read, rw, rw, rw, rw | prot_exec, prot_read | prot_exec};
     return all[random_() % 7];
   }
   void set(uintptr_t at, size_t bytes, uint32_t prot) {
@@ -365,7 +384,8 @@ private:
     return p == pages_.end() || p->first >= at + bytes;
   }
   bool full(uintptr_t at, size_t bytes) {
-    return size_t(std::distance(pages_.lower_bound(at), pages_.lower_bound(at + bytes))) == bytes / page_size;
+    return size_t(std::distance(pages_.lower_bound(at), pages_.lower_bound(at + bytes))) ==
+           bytes / page_size;
   }
   void map_somewhere() {
     const size_t bytes = some_bytes();
@@ -448,7 +468,8 @@ private:
     EXPECT_TRUE(!fixed || r.value() == to);
     std::map<uintptr_t, model_page> moved;
     for (size_t i = 0; i < new_bytes; i += page_size)
-      moved[r.value() + i] = i < bytes ? pages_[a + i] : model_page{pages_[a].prot, 0, pages_[a].advice};
+      moved[r.value() + i] =
+          i < bytes ? pages_[a + i] : model_page{pages_[a].prot, 0, pages_[a].advice};
     erase(a, bytes);
     erase(r.value(), new_bytes);
     if (r.value() + new_bytes > base + range) {
@@ -462,7 +483,8 @@ private:
     for (unsigned n = 1 + random_() % 60; n; --n, a += page_size) {
       auto p = pages_.find(a);
       const bool write = random_() % 4;
-      const bool allowed = p != pages_.end() && (write ? p->second.prot & prot_write : p->second.prot != 0);
+      const bool allowed =
+          p != pages_.end() && (write ? p->second.prot & prot_write : p->second.prot != 0);
       if (!word_at(a, write)) {
         const auto outcome = touch(a + random_() % page_size, write);
         EXPECT_EQ(outcome == fault_outcome::resolved, allowed);
@@ -528,11 +550,9 @@ ISOLATED_TEST(areas, failing_at_every_allocation) {
     }
     // Undoing needs no memory if it goes by whole areas.
     std::vector<std::pair<uintptr_t, uintptr_t>> areas;
-    for_each_area(
-        [](uintptr_t s, uintptr_t e, uint32_t, const char*, void* v) {
-          static_cast<decltype(areas)*>(v)->emplace_back(s, e);
-        },
-        &areas);
+    for_each_area([](uintptr_t s, uintptr_t e, uint32_t, const char*,
+                     void* v) { static_cast<decltype(areas)*>(v)->emplace_back(s, e); },
+                  &areas);
     for (auto [s, e] : areas)
       EXPECT_TRUE(unmap(s, e - s).ok());
     EXPECT_EQ(area_usage().resident_bytes, 0u);

@@ -1,8 +1,7 @@
-// sources: libc/malloc/malloc.cc libc/malloc/pages.cc libc/malloc/slabs.cc libc/malloc/mappings.cc libc/malloc/far_aligned.cc
-// clang-format off: the line above is read by the build
+// sources: libc/malloc/malloc.cc libc/malloc/pages.cc libc/malloc/slabs.cc
+// sources: libc/malloc/mappings.cc libc/malloc/far_aligned.cc
 // The application's allocator on the host, beside the host's own: contents, alignment, threads,
 // memory given back, exhaustion.
-// clang-format on
 #include "libc/malloc/internal.hh"
 #include <atomic>
 #include <cerrno>
@@ -24,7 +23,9 @@ void __lock(volatile int* l) {
   while (__atomic_exchange_n(l, 1, __ATOMIC_ACQUIRE))
     std::this_thread::yield();
 }
-void __unlock(volatile int* l) { __atomic_store_n(l, 0, __ATOMIC_RELEASE); }
+void __unlock(volatile int* l) {
+  __atomic_store_n(l, 0, __ATOMIC_RELEASE);
+}
 void __malloc_thread_exit();
 }
 
@@ -58,7 +59,9 @@ void forget(uintptr_t start, size_t bytes) {
     m = next;
   }
 }
-size_t pages(size_t bytes) { return align_up(bytes, page_size); }
+size_t pages(size_t bytes) {
+  return align_up(bytes, page_size);
+}
 
 // Of the allocator's memory, not of the test's.
 size_t resident() {
@@ -85,13 +88,17 @@ public:
   size_t size() const { return blocks_.size(); }
   size_t some_size() {
     switch (random_() % 20) {
-    case 0: return random_() % 3000000;
+    case 0:
+      return random_() % 3000000;
     case 1:
-    case 2: return random_() % 100000;
+    case 2:
+      return random_() % 100000;
     case 3:
     case 4:
-    case 5: return random_() % 9000;
-    default: return random_() % 300;
+    case 5:
+      return random_() % 9000;
+    default:
+      return random_() % 300;
     }
   }
   void add() {
@@ -108,7 +115,8 @@ public:
       for (size_t i = 0; i < n; ++i)
         ASSERT_EQ(b.p[i], 0) << n;
       break;
-    default: b.p = static_cast<unsigned char*>(malloc(n));
+    default:
+      b.p = static_cast<unsigned char*>(malloc(n));
     }
     ASSERT_NE(b.p, nullptr);
     ASSERT_EQ(reinterpret_cast<uintptr_t>(b.p) % b.alignment, 0u);
@@ -185,7 +193,8 @@ TEST(malloc, classes_fit) {
 
 TEST(malloc, alignments) {
   for (size_t alignment = 1; alignment <= size_t{64} << 20; alignment *= 2)
-    for (size_t n : {size_t{0}, size_t{1}, size_t{100}, size_t{5000}, size_t{300000}, size_t{3000000}}) {
+    for (size_t n :
+         {size_t{0}, size_t{1}, size_t{100}, size_t{5000}, size_t{300000}, size_t{3000000}}) {
       void* p = aligned_alloc(alignment, n);
       ASSERT_NE(p, nullptr) << alignment << " " << n;
       EXPECT_EQ(reinterpret_cast<uintptr_t>(p) % alignment, 0u);
@@ -369,7 +378,9 @@ TEST(malloc, misuse_is_noticed) {
         free(p);
       },
       "");
-  EXPECT_DEATH(free(reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(malloc(64)) & ~(region_size - 1))), "");
+  EXPECT_DEATH(
+      free(reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(malloc(64)) & ~(region_size - 1))),
+      "");
 }
 
 } // namespace
@@ -397,7 +408,9 @@ int test_munmap(void* p, size_t bytes) {
   forget(reinterpret_cast<uintptr_t>(p), pages(bytes));
   return munmap(p, bytes);
 }
-int test_madvise(void* p, size_t bytes, int advice) { return madvise(p, bytes, advice); }
+int test_madvise(void* p, size_t bytes, int advice) {
+  return madvise(p, bytes, advice);
+}
 void* test_mremap(void* old, size_t old_bytes, size_t bytes, int flags, ...) {
   va_list arguments;
   va_start(arguments, flags);
