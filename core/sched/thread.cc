@@ -1,15 +1,14 @@
 // The life of a thread: made, ended, its memory given back. And kernel threads.
-#include "core/base/needs.hh"
 #include "core/mem/heap.hh"
 #include "core/mem/kernel_map.hh"
 #include "core/sched/cpu_state.hh"
 #include "core/sched/thread_table.hh"
+#include "core/time/deadline.hh"
 
 namespace oblako::sched {
 
 result<thread*> create_thread(void (*entry)(void*), void* argument) {
-  // With a second thread, time slices have to end.
-  OBLAKO_NEEDS(oblako_timer_interrupt);
+  time::prepare_interrupts(); // with a second thread, time slices have to end
   auto t = TRY(mem::make<thread>());
   t->kernel_stack_top = TRY(mem::allocate_kernel_stack());
   t->cpu = arch::this_cpu().cpu_number;

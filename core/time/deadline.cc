@@ -20,6 +20,11 @@ constexpr uint64_t retry_ns = 100'000;
 
 } // namespace
 
+void prepare_interrupts() {
+  // Out of memory is reported by the first interrupt that is asked for.
+  (void)arch::start_interrupts().ok();
+}
+
 void request_interrupt_by(uint64_t deadline_ns) {
   arch::interrupts_off off;
   const uint32_t cpu = arch::this_cpu().cpu_number;

@@ -7,6 +7,9 @@
 
 namespace oblako::time {
 
+// Brings up the interrupt controller, which takes memory and so cannot wait until some lock is held:
+// called by whatever is going to ask for interrupts. Cheap when it is up. Context: thread.
+void prepare_interrupts();
 // Makes sure a timer interrupt comes at the deadline or before. Units: monotonic nanoseconds.
 // Context: any.
 void request_interrupt_by(uint64_t deadline_ns);

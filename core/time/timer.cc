@@ -78,6 +78,7 @@ bool queue_ready;
 // Made at the first use: most images arm no timer while they boot.
 timer_queue& queue() {
   if (!queue_ready) [[unlikely]] {
+    prepare_interrupts();
     the_queue.construct();
     queue_ready = true;
   }
