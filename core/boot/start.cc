@@ -13,6 +13,7 @@
 extern "C" {
 extern char app_text_start[], app_text_end[], app_rodata_start[], app_rodata_end[];
 extern char app_data_start[], app_data_end[], app_bss_end[];
+extern char app_load_start[], app_load_end[]; // physical
 // The recipe's name and default arguments, from the image build; split in place.
 extern char oblako_application_arguments[];
 void _start();
@@ -37,6 +38,8 @@ void describe_image_areas() {
   area(app_text_start, app_text_end, mem::prot_read | mem::prot_exec);
   area(app_rodata_start, app_rodata_end, mem::prot_read);
   area(app_data_start, app_bss_end, mem::prot_read | mem::prot_write);
+  mem::set_image_frames(phys_addr{reinterpret_cast<uint64_t>(app_load_start)},
+                        phys_addr{reinterpret_cast<uint64_t>(app_load_end)});
 }
 } // namespace
 
@@ -71,4 +74,6 @@ void kernel_main(arch::boot_info& info) {
 } // namespace oblako::boot
 
 // The end of the application (exit_group).
-extern "C" [[noreturn]] void oblako_exit(int status) { oblako::arch::power_off(status & 0xff); }
+extern "C" [[noreturn]] void oblako_exit(int status) {
+  oblako::arch::power_off(status & 0xff);
+}

@@ -55,16 +55,14 @@ result<void> add_image_area(uintptr_t start, size_t bytes, uint32_t prot) {
   auto* a = TRY(make<area>(first, end, prot, area_image)).release();
   s.insert(*a);
   s.break_start = s.break_end = max_of(s.break_start, end);
-  // The image lies in one piece of memory that never was the frame allocator's.
-  for (uintptr_t va = first; va < end; va += page_size) {
-    const arch::mapping m = arch::lookup(va);
-    if (!m.flags)
-      break;
-    if (!raw(s.image_frames_start) || raw(m.frame) < raw(s.image_frames_start))
-      s.image_frames_start = m.frame;
-    s.image_frames_end = max_of(s.image_frames_end, m.frame + page_size);
-  }
   return {};
+}
+
+void set_image_frames(phys_addr start, phys_addr end) {
+  address_space& s = space();
+  guard g(s.lock);
+  s.image_frames_start = start;
+  s.image_frames_end = end;
 }
 
 result<uintptr_t> map(const mapping_request& r) {

@@ -22,8 +22,10 @@ protected:
   ~page_source() = default;
 };
 
-// Called at boot with the application image's sections, which are already mapped.
+// Called at boot with the application image's sections, which are already mapped, and with the
+// memory they were loaded to, which is not the frame allocator's.
 result<void> add_image_area(uintptr_t start, size_t bytes, uint32_t protection);
+void set_image_frames(phys_addr start, phys_addr end);
 
 // The mmap family on page-aligned ranges. Errors as POSIX gives them. Context: thread.
 struct mapping_request {

@@ -32,6 +32,7 @@ using namespace oblako::test;
 namespace {
 
 constexpr uint32_t rw = prot_read | prot_write;
+constexpr uint64_t page_flags = arch::page_present | arch::page_writable | arch::page_no_execute;
 
 uint64_t used() {
   return frame_usage().total_bytes - frame_usage().free_bytes;
@@ -260,6 +261,25 @@ ISOLATED_TEST(areas, break_grows_and_shrinks) {
   map_anonymous(page_size, rw, base + 10 * page_size, true);
   EXPECT_EQ(set_break(base + 20 * page_size).value(), base + 1);
   EXPECT_EQ(set_break(base).value(), base);
+}
+
+ISOLATED_TEST(areas, the_loaded_image_is_not_the_allocators) {
+  start(16_MiB);
+  // Two pages as boot maps them, and a page of zeros behind.
+  for (uintptr_t i = 0; i < 2; ++i)
+    ASSERT_TRUE(
+        arch::map_page(0x400000 + i * page_size, phys_addr{0x2000 + i * page_size}, page_flags)
+            .ok());
+  ASSERT_TRUE(add_image_area(0x400000, 3 * page_size, rw).ok());
+  set_image_frames(phys_addr{0x2000}, phys_addr{0x4000});
+  const uint64_t before = used();
+  ASSERT_EQ(touch(0x402000), fault_outcome::resolved);
+  *word_at(0x401000, true) = 5;
+  ASSERT_TRUE(advise(0x400000, 3 * page_size, MADV_DONTNEED).ok());
+  EXPECT_EQ(*word_at(0x401000, true), 5u);
+  ASSERT_TRUE(unmap(0x400000, 3 * page_size).ok());
+  EXPECT_LE(used(), before);
+  EXPECT_EQ(area_usage().resident_bytes, 0u);
 }
 
 class test_source : public page_source {
