@@ -11,8 +11,8 @@ import pytest
 
 
 class Knockers(threading.Thread):
-    """Opens connections to the guest without pause, a new SYN every half a millisecond, and speaks
-    garbage and half requests on those that come about."""
+    """Opens connections to the guest without pause, a new SYN every millisecond, says half a request
+    on those that come about, and goes."""
 
     def __init__(self, guest):
         super().__init__(daemon=True)
@@ -20,7 +20,7 @@ class Knockers(threading.Thread):
         self.start()
 
     def run(self):
-        waiting = []
+        waiting, asked = [], []
         with self.guest.inside():
             while not self.quiet.is_set():
                 s = socket.socket()
@@ -29,14 +29,16 @@ class Knockers(threading.Thread):
                     s.connect(self.guest.address)
                 self.syns += 1
                 waiting.append(s)
-                _, ready, _ = select.select([], waiting, [], 0)
-                for s in ready:
+                for s in select.select([], waiting, [], 0)[1]:
+                    waiting.remove(s)
+                    asked.append(s)
                     with contextlib.suppress(OSError):
                         s.send(b"*2\r\n$3\r\nGET\r\n$1\r\n")
-                while len(waiting) > 100:
-                    waiting.pop(0).close()
-                time.sleep(0.0005)
-        for s in waiting:
+                for sockets in (waiting, asked):
+                    while len(sockets) > 100:
+                        sockets.pop(0).close()
+                time.sleep(0.001)
+        for s in waiting + asked:
             s.close()
 
 
