@@ -84,23 +84,37 @@ result<mem::ref<posix::file>> open_device(uint32_t flags) {
   return mem::ref<posix::file>(TRY(mem::make_shared<memory_device<Kind>>(flags)));
 }
 
-result<mem::ref<posix::file>> open_console(uint32_t) { return posix::console(); }
+result<mem::ref<posix::file>> open_console(uint32_t) {
+  return posix::console();
+}
 
 constexpr uint32_t device_mode = S_IFCHR | 0666;
 constexpr uint32_t link_mode = S_IFLNK | 0777;
 
 constexpr pseudo_entry entries[] = {
-    {.path = "null", .mode = device_mode, .open = open_device<device::null>,
+    {.path = "null",
+     .mode = device_mode,
+     .open = open_device<device::null>,
      .device_number = number_of(device::null)},
-    {.path = "zero", .mode = device_mode, .open = open_device<device::zero>,
+    {.path = "zero",
+     .mode = device_mode,
+     .open = open_device<device::zero>,
      .device_number = number_of(device::zero)},
-    {.path = "full", .mode = device_mode, .open = open_device<device::full>,
+    {.path = "full",
+     .mode = device_mode,
+     .open = open_device<device::full>,
      .device_number = number_of(device::full)},
-    {.path = "random", .mode = device_mode, .open = open_device<device::random>,
+    {.path = "random",
+     .mode = device_mode,
+     .open = open_device<device::random>,
      .device_number = makedev(1, 8)},
-    {.path = "urandom", .mode = device_mode, .open = open_device<device::random>,
+    {.path = "urandom",
+     .mode = device_mode,
+     .open = open_device<device::random>,
      .device_number = number_of(device::random)},
-    {.path = "console", .mode = S_IFCHR | 0600, .open = open_console,
+    {.path = "console",
+     .mode = S_IFCHR | 0600,
+     .open = open_console,
      .device_number = makedev(5, 1)},
     {.path = "tty", .mode = device_mode, .open = open_console, .device_number = makedev(5, 0)},
     {.path = "fd", .mode = link_mode, .constant = "/proc/self/fd"},

@@ -13,7 +13,9 @@ namespace {
 void* allocate(void*, unsigned items, unsigned size) {
   return mem::allocate(size_t{items} * size);
 }
-void release(void*, void* memory) { mem::release(memory); }
+void release(void*, void* memory) {
+  mem::release(memory);
+}
 
 // avail_in is 32 bits wide: the input is handed over in pieces.
 constexpr size_t input_piece = size_t{1} << 30;

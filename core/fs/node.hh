@@ -72,11 +72,11 @@ public:
   virtual result<mem::ref<node>> lookup(text name);                  // [tree] notdir; noent
   virtual result<mem::ref<node>> make(text name, const new_node& n); // [tree] exist, nomem, perm
   // A regular file without a name (O_TMPFILE).
-  virtual result<mem::ref<node>> make_unnamed(uint32_t mode);                       // opnotsupp
-  virtual result<void> link(text name, node& target);                               // [tree]
-  virtual result<void> unlink(text name);                                           // [tree] isdir
-  virtual result<void> remove_directory(text name);                                 // [tree] notempty
-  virtual result<void> rename(text name, node& to, text new_name, uint32_t flags);  // [tree]
+  virtual result<mem::ref<node>> make_unnamed(uint32_t mode); // opnotsupp
+  virtual result<void> link(text name, node& target);         // [tree]
+  virtual result<void> unlink(text name);                     // [tree] isdir
+  virtual result<void> remove_directory(text name);           // [tree] notempty
+  virtual result<void> rename(text name, node& to, text new_name, uint32_t flags); // [tree]
   // The first entry at or after `position`; position becomes that of the next. False at the end.
   // Positions stay valid when entries come and go. Without "." and "..".
   virtual result<bool> list(uint64_t& position, directory_entry& out); // [tree]

@@ -10,8 +10,12 @@ namespace {
 
 using guard = sched::lock_guard<sched::mutex>;
 
-bool may_read(uint32_t flags) { return (flags & O_ACCMODE) != O_WRONLY; }
-bool may_write(uint32_t flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+bool may_read(uint32_t flags) {
+  return (flags & O_ACCMODE) != O_WRONLY;
+}
+bool may_write(uint32_t flags) {
+  return (flags & O_ACCMODE) != O_RDONLY;
+}
 
 // The new position, from where lseek counts.
 result<uint64_t> moved_position(uint64_t position, uint64_t size, int64_t offset, int whence) {
@@ -123,8 +127,7 @@ static_assert(sizeof(record_header) == offsetof(struct dirent, d_name));
 
 class directory_file final : public posix::file {
 public:
-  directory_file(fs::node& n, uint32_t flags)
-      : file(flags), node_(mem::ref<fs::node>::share(&n)) {}
+  directory_file(fs::node& n, uint32_t flags) : file(flags), node_(mem::ref<fs::node>::share(&n)) {}
 
   result<size_t> read(mem::io_buffers&) override { return error::isdir; }
   result<size_t> write(mem::io_buffers&) override { return error::badf; }
@@ -196,8 +199,7 @@ result<size_t> directory_file::read_directory(mem::io_buffers& to) {
 // Names a node without opening it: for fstat(), fchdir() and as a starting point of *at() calls.
 class path_only_file final : public posix::file {
 public:
-  path_only_file(fs::node& n, uint32_t flags)
-      : file(flags), node_(mem::ref<fs::node>::share(&n)) {}
+  path_only_file(fs::node& n, uint32_t flags) : file(flags), node_(mem::ref<fs::node>::share(&n)) {}
   result<size_t> read(mem::io_buffers&) override { return error::badf; }
   result<size_t> write(mem::io_buffers&) override { return error::badf; }
   result<size_t> read_at(mem::io_buffers&, uint64_t) override { return error::badf; }

@@ -46,7 +46,8 @@ result<packed_root> packed_root::open(const uint8_t* blob, size_t size) {
 result<packed_root::entry> packed_root::at(uint32_t number) const {
   if (number >= node_count_)
     return error::io;
-  const auto n = load<packed::node>(blob_ + nodes_offset_ + uint64_t{number} * sizeof(packed::node));
+  const auto n =
+      load<packed::node>(blob_ + nodes_offset_ + uint64_t{number} * sizeof(packed::node));
   if (!inside(n.name_offset, n.name_size, names_size_) || n.name_size > 255)
     return error::io;
   entry e{};

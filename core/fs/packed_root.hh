@@ -20,7 +20,7 @@ public:
     uint32_t mode;
     uint64_t size;
     uint64_t stored_size;
-    const uint8_t* data; // of files and links
+    const uint8_t* data;               // of files and links
     uint32_t first_child, child_count; // of directories
     bool compressed() const { return stored_size != size; }
   };
@@ -40,8 +40,8 @@ private:
 } // namespace oblako::fs
 
 // Inflates a zlib stream into the pages that next_page() hands out one after the other, each
-// page_size bytes; null ends it as a failure. Returns false if the stream is damaged, is not exactly
-// `to_size` bytes long, or memory ran out. In the image only where the packed root has compressed
-// files (the blob's object names it).
+// page_size bytes; null ends it as a failure. Returns false if the stream is damaged, is not
+// exactly `to_size` bytes long, or memory ran out. In the image only where the packed root has
+// compressed files (the blob's object names it).
 extern "C" [[gnu::weak]] bool oblako_inflate(const uint8_t* from, size_t from_size, size_t to_size,
                                              uint8_t* (*next_page)(void*), void* argument);

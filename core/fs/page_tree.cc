@@ -19,7 +19,9 @@ result<uint8_t*> page_tree::new_page(bool zeroed) {
   return static_cast<uint8_t*>(mem::to_virtual(*frame));
 }
 
-void page_tree::free_page(uint8_t* page) { mem::free_frames(mem::to_physical(page), 0); }
+void page_tree::free_page(uint8_t* page) {
+  mem::free_frames(mem::to_physical(page), 0);
+}
 
 uint8_t* page_tree::find(uint64_t index) const {
   if (!fits(index, height_))

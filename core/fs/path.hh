@@ -18,7 +18,8 @@ private:
 };
 
 // What happens to a symbolic link that the path ends in: it is followed; it is kept, unless a slash
-// comes behind it (lstat); or it is kept always, because the call is about the name (unlink, rename).
+// comes behind it (lstat); or it is kept always, because the call is about the name (unlink,
+// rename).
 enum class last_link : uint8_t { follow, keep, name };
 
 // What kind of component the path ended in.

@@ -19,7 +19,9 @@ using ulong = unsigned long;
 
 constexpr uint64_t ns_per_tick = time::ns_per_s / 100; // USER_HZ is 100
 
-ulong kilobytes(uint64_t bytes) { return bytes / 1024; }
+ulong kilobytes(uint64_t bytes) {
+  return bytes / 1024;
+}
 
 ulong thread_count() {
   ulong n = 0;
@@ -35,8 +37,7 @@ ulong thread_count() {
 // argv[0]'s last component, 15 bytes of it, as Linux's comm.
 text program_name(char (&buffer)[256]) {
   const auto range = boot::argument_strings();
-  auto n = mem::string_from_app(buffer, sizeof buffer,
-                                reinterpret_cast<const char*>(range.start));
+  auto n = mem::string_from_app(buffer, sizeof buffer, reinterpret_cast<const char*>(range.start));
   if (range.start == range.end || !n.ok())
     return "application";
   text name{buffer, *n};
@@ -60,8 +61,9 @@ void self_stat(text_builder& out) {
   out.append(") R 0 1 1 0 -1 4194560 0 0 0 0 %lu 0 0 0 20 0 %lu 0 0 ",
              ulong{sched::process_cpu_ns() / ns_per_tick}, thread_count());
   // vsize, rss, limit, addresses, signals, exit signal, processor, scheduling, delays.
-  out.append("%lu %lu 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-             ulong{memory.mapped_bytes}, ulong{memory.resident_bytes / page_size});
+  out.append(
+      "%lu %lu 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+      ulong{memory.mapped_bytes}, ulong{memory.resident_bytes / page_size});
 }
 
 void self_statm(text_builder& out) {
@@ -170,11 +172,12 @@ void meminfo(text_builder& out) {
   const ulong total = kilobytes(frames.total_bytes), free = kilobytes(frames.free_bytes);
   out.append("MemTotal:       %8lu kB\nMemFree:        %8lu kB\nMemAvailable:   %8lu kB\n", total,
              free, free);
-  out.append("Buffers:               0 kB\nCached:                0 kB\nSwapCached:            0 kB\n"
-             "SwapTotal:             0 kB\nSwapFree:              0 kB\nDirty:                 0 kB\n"
-             "AnonPages:      %8lu kB\nShmem:                 0 kB\nHugePages_Total:       0\n"
-             "HugePages_Free:        0\nHugepagesize:       2048 kB\n",
-             kilobytes(mem::area_usage().resident_bytes));
+  out.append(
+      "Buffers:               0 kB\nCached:                0 kB\nSwapCached:            0 kB\n"
+      "SwapTotal:             0 kB\nSwapFree:              0 kB\nDirty:                 0 kB\n"
+      "AnonPages:      %8lu kB\nShmem:                 0 kB\nHugePages_Total:       0\n"
+      "HugePages_Free:        0\nHugepagesize:       2048 kB\n",
+      kilobytes(mem::area_usage().resident_bytes));
 }
 
 void cpuinfo(text_builder& out) {
@@ -197,14 +200,18 @@ void uptime(text_builder& out) {
   out.append("%lu.%02lu %lu.%02lu\n", s, hundredths, s, hundredths);
 }
 
-void loadavg(text_builder& out) { out.append("0.00 0.00 0.00 1/%lu 1\n", thread_count()); }
+void loadavg(text_builder& out) {
+  out.append("0.00 0.00 0.00 1/%lu 1\n", thread_count());
+}
 
 void version(text_builder& out) {
   out.append("%s version %s %s\n", posix::system_name, posix::system_release,
              posix::system_version);
 }
 
-void hostname(text_builder& out) { out.append("%s\n", posix::host_name()); }
+void hostname(text_builder& out) {
+  out.append("%s\n", posix::host_name());
+}
 
 void random_uuid(text_builder& out) {
   uint8_t b[16];
@@ -245,10 +252,13 @@ constexpr pseudo_entry proc_entries[] = {
     {.path = "uptime", .mode = readable, .write_text = uptime},
     {.path = "loadavg", .mode = readable, .write_text = loadavg},
     {.path = "version", .mode = readable, .write_text = version},
-    {.path = "mounts", .mode = readable,
+    {.path = "mounts",
+     .mode = readable,
      .constant = "root / tmpfs rw 0 0\ndev /dev devtmpfs rw 0 0\nproc /proc proc rw 0 0\n"
                  "sysfs /sys sysfs rw 0 0\n"},
-    {.path = "filesystems", .mode = readable, .constant = "nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\n"},
+    {.path = "filesystems",
+     .mode = readable,
+     .constant = "nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\n"},
     {.path = "sys/vm/overcommit_memory", .mode = setting, .constant = "1\n"},
     {.path = "sys/vm/max_map_count", .mode = setting, .constant = "1048576\n"},
     {.path = "sys/vm/swappiness", .mode = setting, .constant = "0\n"},
@@ -272,15 +282,18 @@ constexpr pseudo_entry proc_entries[] = {
 };
 
 constexpr pseudo_entry sys_entries[] = {
-    {.path = "kernel/mm/transparent_hugepage/enabled", .mode = setting,
+    {.path = "kernel/mm/transparent_hugepage/enabled",
+     .mode = setting,
      .constant = "always [madvise] never\n"},
-    {.path = "kernel/mm/transparent_hugepage/hpage_pmd_size", .mode = readable,
+    {.path = "kernel/mm/transparent_hugepage/hpage_pmd_size",
+     .mode = readable,
      .constant = "2097152\n"},
     {.path = "devices/system/cpu/online", .mode = readable, .constant = "0\n"},
     {.path = "devices/system/cpu/possible", .mode = readable, .constant = "0\n"},
     {.path = "devices/system/cpu/present", .mode = readable, .constant = "0\n"},
     {.path = "devices/system/node/online", .mode = readable, .constant = "0\n"},
-    {.path = "devices/system/clocksource/clocksource0/current_clocksource", .mode = readable,
+    {.path = "devices/system/clocksource/clocksource0/current_clocksource",
+     .mode = readable,
      .constant = "tsc\n"},
 };
 

@@ -35,8 +35,7 @@ private:
 
 class fd_link final : public node {
 public:
-  fd_link(int fd, mem::ref<posix::file> f)
-      : node(S_IFLNK | 0700), fd_(fd), file_(std::move(f)) {}
+  fd_link(int fd, mem::ref<posix::file> f) : node(S_IFLNK | 0700), fd_(fd), file_(std::move(f)) {}
   uint64_t device() const override { return proc_tree.device; }
   result<void> status(struct stat& out) override {
     fill_status(out, *this, 200'000 + static_cast<uint64_t>(fd_));

@@ -34,15 +34,15 @@ struct boot_directory {
   uint32_t mode;
 };
 constexpr boot_directory boot_directories[] = {
-    {"/tmp", S_IFDIR | 01777}, {"/etc", S_IFDIR | 0755}, {"/var", S_IFDIR | 0755},
+    {"/tmp", S_IFDIR | 01777},     {"/etc", S_IFDIR | 0755}, {"/var", S_IFDIR | 0755},
     {"/var/tmp", S_IFDIR | 01777}, {"/run", S_IFDIR | 0755}, {"/root", S_IFDIR | 0700},
 };
 
 uint32_t open_packed() {
   if (oblako_root_start == nullptr)
     return no_image_node;
-  auto opened = packed_root::open(
-      oblako_root_start, static_cast<size_t>(oblako_root_end - oblako_root_start));
+  auto opened = packed_root::open(oblako_root_start,
+                                  static_cast<size_t>(oblako_root_end - oblako_root_start));
   if (!opened.ok()) {
     log::error("oblako: the packed root files are damaged; starting without them");
     return no_image_node;
@@ -55,7 +55,9 @@ result<void> mount(const pseudo_tree& tree) {
   return the_root->place_node(text(tree.mount_point).from(1), TRY(pseudo_root(tree)));
 }
 
-new_node of_mode(uint32_t mode) { return {.mode = mode, .device = 0, .target = {}}; }
+new_node of_mode(uint32_t mode) {
+  return {.mode = mode, .device = 0, .target = {}};
+}
 
 // Makes the directories above the last component of an absolute path.
 result<void> make_parents(text path) {
@@ -112,7 +114,9 @@ node& root() {
   return *the_root;
 }
 
-node& working_directory() { return the_working_directory ? *the_working_directory : root(); }
+node& working_directory() {
+  return the_working_directory ? *the_working_directory : root();
+}
 
 void set_working_directory(mem::ref<node> n) {
   if (the_working_directory)

@@ -110,9 +110,8 @@ class tmpfs_directory;
 
 struct entry_by_name;
 struct entry_by_position;
-struct tmpfs_entry
-    : boost::intrusive::set_base_hook<boost::intrusive::tag<entry_by_name>>,
-      boost::intrusive::set_base_hook<boost::intrusive::tag<entry_by_position>> {
+struct tmpfs_entry : boost::intrusive::set_base_hook<boost::intrusive::tag<entry_by_name>>,
+                     boost::intrusive::set_base_hook<boost::intrusive::tag<entry_by_position>> {
   mem::ref<fs::node> target; // null: a whiteout
   uint64_t position;
   uint8_t name_size; // the name follows the object
@@ -154,7 +153,8 @@ private:
   };
   using name_set = boost::intrusive::set<
       tmpfs_entry,
-      boost::intrusive::base_hook<boost::intrusive::set_base_hook<boost::intrusive::tag<entry_by_name>>>,
+      boost::intrusive::base_hook<
+          boost::intrusive::set_base_hook<boost::intrusive::tag<entry_by_name>>>,
       boost::intrusive::key_of_value<name_of>, boost::intrusive::constant_time_size<false>>;
   using position_set = boost::intrusive::set<
       tmpfs_entry,
@@ -193,7 +193,7 @@ void set_tmpfs_image(const packed_root* image);
 const packed_root* tmpfs_image();
 
 // What opens a FIFO's ends; in the image where mknod() is. `pipe` belongs to the node.
-extern "C" [[gnu::weak]] result<mem::ref<posix::file>>
-oblako_open_fifo(mem::counted*& pipe, uint32_t flags, node& of);
+extern "C" [[gnu::weak]] result<mem::ref<posix::file>> oblako_open_fifo(mem::counted*& pipe,
+                                                                        uint32_t flags, node& of);
 
 } // namespace oblako::fs

@@ -34,7 +34,9 @@ result<mem::ref<posix::file>> tmpfs_directory::open(uint32_t flags) {
   return open_directory(*this, flags);
 }
 
-mem::ref<node> tmpfs_directory::parent() { return mem::ref<node>::share(parent_); }
+mem::ref<node> tmpfs_directory::parent() {
+  return mem::ref<node>::share(parent_);
+}
 
 tmpfs_entry* tmpfs_directory::find_entry(text name) {
   auto it = by_name_.find(name);

@@ -8,8 +8,12 @@ namespace oblako::fs {
 
 namespace {
 constexpr uint64_t size_limit = ~uint64_t{0} >> 1; // off_t
-constexpr uint64_t page_of(uint64_t offset) { return offset >> page_shift; }
-constexpr size_t within(uint64_t offset) { return offset % page_size; }
+constexpr uint64_t page_of(uint64_t offset) {
+  return offset >> page_shift;
+}
+constexpr size_t within(uint64_t offset) {
+  return offset % page_size;
+}
 } // namespace
 
 using guard = sched::lock_guard<sched::mutex>;
@@ -21,8 +25,8 @@ result<void> tmpfs_file::status(struct stat& out) {
   TRY(tmpfs_node::status(out));
   guard g(lock_);
   out.st_size = static_cast<off_t>(size_);
-  out.st_blocks = static_cast<blkcnt_t>(pages_.pages() * (page_size / 512) +
-                                        (image_.stored_size + 511) / 512);
+  out.st_blocks =
+      static_cast<blkcnt_t>(pages_.pages() * (page_size / 512) + (image_.stored_size + 511) / 512);
   return {};
 }
 
@@ -195,7 +199,8 @@ result<size_t> tmpfs_file::write_at(mem::io_buffers& from, uint64_t offset, bool
 result<void> tmpfs_file::zero_range(uint64_t offset, uint64_t end) {
   while (offset < end) {
     const uint64_t index = page_of(offset);
-    const size_t n = static_cast<size_t>(min_of<uint64_t>(page_size - within(offset), end - offset));
+    const size_t n =
+        static_cast<size_t>(min_of<uint64_t>(page_size - within(offset), end - offset));
     if (image_part(index << page_shift, page_size)) {
       __builtin_memset(TRY(writable_page(index, false)) + within(offset), 0, n);
     } else if (const uint64_t present = pages_.first_from(index); present != index) {

@@ -28,14 +28,20 @@ uint64_t to_ns(const timespec& t) {
 
 } // namespace
 
-void set_tmpfs_image(const packed_root* i) { image = i; }
-const packed_root* tmpfs_image() { return image; }
+void set_tmpfs_image(const packed_root* i) {
+  image = i;
+}
+const packed_root* tmpfs_image() {
+  return image;
+}
 
 tmpfs_node::tmpfs_node(uint32_t mode, uint64_t ino)
     : node(mode), ino_(ino ? ino : new_ino()), accessed_(time::wall_ns()), modified_(accessed_),
       changed_(accessed_) {}
 
-void tmpfs_node::note_modified() { modified_ = changed_ = time::wall_ns(); }
+void tmpfs_node::note_modified() {
+  modified_ = changed_ = time::wall_ns();
+}
 
 void tmpfs_node::count_link(int delta) {
   links_ = static_cast<uint32_t>(static_cast<int>(links_) + delta);

@@ -29,7 +29,9 @@ namespace oblako::net {
 // thread of its own, interrupts) when work arrives. Context: thread.
 [[gnu::weak]] void wait_end(sched::observer& o);
 
-inline bool present() { return poll != nullptr; }
+inline bool present() {
+  return poll != nullptr;
+}
 
 // One sleeping thread's registration with the network.
 class poller_wait : sched::observer {

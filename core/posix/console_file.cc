@@ -13,7 +13,7 @@ namespace oblako::posix {
 
 namespace {
 
-constexpr uint32_t input_size = 1024; // power of two
+constexpr uint32_t input_size = 1024;   // power of two
 constexpr char end_of_transmission = 4; // ^D
 
 // `lines` counts complete lines (and ^D) in the ring. The ring is apart so that it lies in .bss.
@@ -32,7 +32,9 @@ void start_input() {
   }
 }
 
-bool line_ready() { return __atomic_load_n(&input.lines, __ATOMIC_SEQ_CST) != 0; }
+bool line_ready() {
+  return __atomic_load_n(&input.lines, __ATOMIC_SEQ_CST) != 0;
+}
 
 // Takes up to `size` bytes, at most one line. Nothing but ^D before the line's end is end of file.
 size_t take_line(char* to, size_t size) {
@@ -111,7 +113,11 @@ result<long> console_file::control(unsigned long request, void* app_argument) {
     struct {
       uint32_t input, output, control, local;
       uint8_t line, characters[19];
-    } t{ICRNL, OPOST | ONLCR, CS8 | CREAD | B115200, ISIG | ICANON | ECHO, 0,
+    } t{ICRNL,
+        OPOST | ONLCR,
+        CS8 | CREAD | B115200,
+        ISIG | ICANON | ECHO,
+        0,
         {3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0}};
     TRY(mem::copy_to_app(app_argument, &t, sizeof t));
     return 0L;

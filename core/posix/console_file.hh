@@ -1,5 +1,6 @@
 // The console as a file: standard input, output and error, /dev/console and /dev/tty are one open
-// file, as after a login. Depends on the log and the descriptor table only, so that a program that just prints links little.
+// file, as after a login. Depends on the log and the descriptor table only, so that a program that
+// just prints links little.
 #pragma once
 
 #include "core/posix/file.hh"

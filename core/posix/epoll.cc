@@ -77,14 +77,19 @@ bool epoll_file::notified(sched::observer& o, uint32_t events) {
   return wanted & EPOLLEXCLUSIVE;
 }
 
+// Wakes a waiter only when the list was empty: whoever collects wakes the next if it leaves
+// anything.
 void epoll_file::enqueue(epoll_item& i) {
   if (__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
     return;
+  bool was_empty;
   {
     sched::spinlock_guard g(ready_lock_);
+    was_empty = !ready_.first;
     ready_.push_back(i);
   }
-  waiters_.wake_one();
+  if (was_empty)
+    waiters_.wake_one();
   readiness().wake_all(EPOLLIN | EPOLLRDNORM);
 }
 
@@ -207,12 +212,17 @@ epoll_file::~epoll_file() {
     discard(*items_.begin());
 }
 
-const void* epoll_file::kind() const { return &epoll_kind; }
-bool epoll_file::is_epoll(const file& f) { return f.kind() == &epoll_kind; }
+const void* epoll_file::kind() const {
+  return &epoll_kind;
+}
+bool epoll_file::is_epoll(const file& f) {
+  return f.kind() == &epoll_kind;
+}
 
 // ------------------------------------------------------------- waiting
 
-// Puts what a harvest has not looked at in front of the list, and what stays ready at its end.
+// Puts what a harvest has not looked at in front of the list, and what stays ready at its end; and
+// wakes a waiter if anything is there then, who may have looked while the list was taken.
 void epoll_file::put_back(epoll_list& untouched, epoll_list& again) {
   if (untouched.first || again.first) {
     sched::spinlock_guard g(ready_lock_);
@@ -220,7 +230,52 @@ void epoll_file::put_back(epoll_list& untouched, epoll_list& again) {
     untouched.append(again);
     ready_.append(untouched);
   }
+  if (anything_queued())
+    waiters_.wake_one();
 }
+
+// Events on their way to the application: copied out many at a time, and only what arrived counts
+// as delivered.
+class epoll_file::delivery : oblako::noncopyable {
+public:
+  delivery(epoll_event* app_events, size_t room) : app_events_(app_events), room_(room) {}
+
+  bool full() const { return delivered_ + held_ == room_; }
+  size_t delivered() const { return delivered_; }
+
+  void add(epoll_item& i, uint32_t events) {
+    events_[held_].events = events;
+    events_[held_].data.u64 = i.data;
+    items_[held_++] = &i;
+  }
+  bool must_flush() const { return held_ == batch; }
+  // Level-triggered items go to `again`. Errors: fault; then all of the batch is queued as before.
+  result<void> flush(epoll_list& again) {
+    if (!held_)
+      return {};
+    const size_t count = std::exchange(held_, 0);
+    auto copied = mem::copy_to_app(app_events_ + delivered_, events_, count * sizeof events_[0]);
+    for (size_t n = 0; n < count; ++n) {
+      epoll_item& i = *items_[n];
+      if (copied.ok() && (i.events & EPOLLONESHOT))
+        __atomic_store_n(&i.events, 0, __ATOMIC_SEQ_CST);
+      else if ((!copied.ok() || !(i.events & EPOLLET)) &&
+               !__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
+        again.push_back(i);
+    }
+    if (copied.ok())
+      delivered_ += count;
+    return copied;
+  }
+
+private:
+  static constexpr size_t batch = 16;
+  epoll_event* const app_events_;
+  const size_t room_;
+  size_t delivered_ = 0, held_ = 0;
+  epoll_event events_[batch];
+  epoll_item* items_[batch];
+};
 
 result<size_t> epoll_file::collect(epoll_event* app_events, size_t room) {
   // What another thread has taken and does not use up it puts back, and wakes a waiter.
@@ -232,35 +287,23 @@ result<size_t> epoll_file::collect(epoll_event* app_events, size_t room) {
     sched::spinlock_guard r(ready_lock_);
     taken.append(ready_);
   }
-  size_t count = 0;
-  result<void> copied;
-  while (taken.first && count < room) {
+  delivery out(app_events, room);
+  result<void> flushed;
+  while (taken.first && !out.full() && flushed.ok()) {
     epoll_item& i = *taken.first;
     taken.remove(i);
     // From here on a notification puts it on the list again; what happened before is seen now.
     __atomic_store_n(&i.queued, 0, __ATOMIC_SEQ_CST);
-    const uint32_t events = ready_events(i);
-    if (!events)
-      continue;
-    epoll_event event;
-    event.events = events;
-    event.data.u64 = i.data;
-    copied = mem::copy_to_app(app_events + count, &event, sizeof event);
-    if (!copied.ok()) {
-      enqueue(i);
-      break;
+    if (const uint32_t events = ready_events(i)) {
+      out.add(i, events);
+      if (out.must_flush())
+        flushed = out.flush(again);
     }
-    ++count;
-    if (i.events & EPOLLONESHOT)
-      __atomic_store_n(&i.events, 0, __ATOMIC_SEQ_CST);
-    else if (!(i.events & EPOLLET) && !__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
-      again.push_back(i);
   }
+  if (flushed.ok())
+    flushed = out.flush(again);
   put_back(taken, again);
-  // Another thread may be waiting for what this one leaves.
-  if (anything_queued())
-    waiters_.wake_one();
-  return !count && !copied.ok() ? result<size_t>(copied.code()) : result<size_t>(count);
+  return !flushed.ok() && !out.delivered() ? result<size_t>(flushed.code()) : out.delivered();
 }
 
 void epoll_file::note_busy() {

@@ -31,7 +31,7 @@ struct epoll_item final
   epoll_file& owner;
   file& target; // not counted: the item goes when the file's last descriptor does
   const int fd;
-  const bool network; // fed by the network, or an epoll file that may be
+  const bool network;  // fed by the network, or an epoll file that may be
   uint32_t events = 0; // wanted ones and behaviour bits; 0 after a one-shot was delivered
   uint64_t data = 0;
   uint32_t queued = 0; // on the ready list, or about to be looked at by a thread that took it
@@ -89,10 +89,10 @@ private:
     using type = epoll_item::key;
     type operator()(const epoll_item& i) const { return {i.fd, &i.target}; }
   };
-  using item_set =
-      boost::intrusive::set<epoll_item, boost::intrusive::key_of_value<key_of>,
-                            boost::intrusive::constant_time_size<false>>;
+  using item_set = boost::intrusive::set<epoll_item, boost::intrusive::key_of_value<key_of>,
+                                         boost::intrusive::constant_time_size<false>>;
 
+  class delivery;
   static bool notified(sched::observer& o, uint32_t events);
   static uint32_t ready_events(epoll_item& i);
   bool anything_queued() const { return __atomic_load_n(&ready_.first, __ATOMIC_SEQ_CST); }
@@ -104,12 +104,12 @@ private:
   void put_back(epoll_list& untouched, epoll_list& again);
 
   sched::mutex lock_;
-  item_set items_; // guarded by lock_
+  item_set items_;             // guarded by lock_
   uint32_t network_items_ = 0; // changed under lock_
-  uint32_t busy_waits_ = 0; // waits in a row that found events at once; a hint
+  uint32_t busy_waits_ = 0;    // waits in a row that found events at once; a hint
 
   sched::spinlock ready_lock_{sched::lock_rank::ready_list};
-  epoll_list ready_; // guarded by ready_lock_
+  epoll_list ready_;          // guarded by ready_lock_
   sched::wait_queue waiters_; // threads in wait(), one woken per item
 };
 

@@ -10,7 +10,9 @@ uint64_t initial_bits[fd_table::bitmap_words(fd_table::initial_size)];
 
 using guard = sched::lock_guard<sched::spinlock>;
 
-constexpr uint64_t bit(uint32_t n) { return uint64_t{1} << (n % 64); }
+constexpr uint64_t bit(uint32_t n) {
+  return uint64_t{1} << (n % 64);
+}
 } // namespace
 
 constinit fd_table descriptors(initial_slots, initial_bits);

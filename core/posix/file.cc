@@ -5,18 +5,42 @@
 
 namespace oblako::posix {
 
-result<size_t> file::read(mem::io_buffers&) { return error::inval; }
-result<size_t> file::write(mem::io_buffers&) { return error::inval; }
-result<size_t> file::read_at(mem::io_buffers&, uint64_t) { return error::spipe; }
-result<size_t> file::write_at(mem::io_buffers&, uint64_t) { return error::spipe; }
-result<uint64_t> file::seek(int64_t, int) { return error::spipe; }
-result<long> file::control(unsigned long, void*) { return error::notty; }
-result<long> file::control_by_fcntl(int, unsigned long) { return error::inval; }
-result<void> file::truncate(uint64_t) { return error::inval; }
-result<void> file::sync() { return {}; }
-result<size_t> file::read_directory(mem::io_buffers&) { return error::notdir; }
-result<void> file::allocate_range(int, uint64_t, uint64_t) { return error::nodev; }
-result<mem::page_source*> file::mapping_source() { return error::nodev; }
+result<size_t> file::read(mem::io_buffers&) {
+  return error::inval;
+}
+result<size_t> file::write(mem::io_buffers&) {
+  return error::inval;
+}
+result<size_t> file::read_at(mem::io_buffers&, uint64_t) {
+  return error::spipe;
+}
+result<size_t> file::write_at(mem::io_buffers&, uint64_t) {
+  return error::spipe;
+}
+result<uint64_t> file::seek(int64_t, int) {
+  return error::spipe;
+}
+result<long> file::control(unsigned long, void*) {
+  return error::notty;
+}
+result<long> file::control_by_fcntl(int, unsigned long) {
+  return error::inval;
+}
+result<void> file::truncate(uint64_t) {
+  return error::inval;
+}
+result<void> file::sync() {
+  return {};
+}
+result<size_t> file::read_directory(mem::io_buffers&) {
+  return error::notdir;
+}
+result<void> file::allocate_range(int, uint64_t, uint64_t) {
+  return error::nodev;
+}
+result<mem::page_source*> file::mapping_source() {
+  return error::nodev;
+}
 
 result<void> file::status(struct stat& out) {
   out = {};
@@ -26,7 +50,9 @@ result<void> file::status(struct stat& out) {
   return {};
 }
 
-uint32_t file::poll_events() { return EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM; }
+uint32_t file::poll_events() {
+  return EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM;
+}
 
 result<int> install_file(mem::ref<file> f, close_on_exec c) {
   open_standard_files();

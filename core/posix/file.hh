@@ -47,13 +47,13 @@ public:
   // At a given offset, position untouched. Errors: spipe by default.
   virtual result<size_t> read_at(mem::io_buffers& to, uint64_t offset);
   virtual result<size_t> write_at(mem::io_buffers& from, uint64_t offset);
-  virtual result<uint64_t> seek(int64_t offset, int whence); // spipe by default
-  virtual result<void> status(struct stat& out);             // kernel memory
+  virtual result<uint64_t> seek(int64_t offset, int whence);               // spipe by default
+  virtual result<void> status(struct stat& out);                           // kernel memory
   virtual result<long> control(unsigned long request, void* app_argument); // ioctl; notty
   // fcntl commands that only some files know (F_SETPIPE_SZ, F_ADD_SEALS). Errors: inval by default.
   virtual result<long> control_by_fcntl(int command, unsigned long argument);
-  virtual result<void> truncate(uint64_t size);              // inval
-  virtual result<void> sync();                               // fsync, fdatasync; success: nothing to do
+  virtual result<void> truncate(uint64_t size); // inval
+  virtual result<void> sync();                  // fsync, fdatasync; success: nothing to do
   // Directory entries in Linux's getdents64 layout; 0 at the end. Errors: notdir by default.
   virtual result<size_t> read_directory(mem::io_buffers& to);
   // fallocate(2). Errors: nodev by default.

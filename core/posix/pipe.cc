@@ -17,7 +17,9 @@ using guard = sched::lock_guard<sched::mutex>;
 constexpr uint32_t readable_events = EPOLLIN | EPOLLRDNORM;
 constexpr uint32_t writable_events = EPOLLOUT | EPOLLWRNORM;
 
-bool may_block(const file& f) { return !(f.flags() & O_NONBLOCK); }
+bool may_block(const file& f) {
+  return !(f.flags() & O_NONBLOCK);
+}
 
 } // namespace
 
@@ -132,7 +134,9 @@ pipe_end::pipe_end(pipe_buffer& p, uint32_t flags, mem::ref<mem::counted> node)
   p.attach(*this);
 }
 
-pipe_end::~pipe_end() { detach(); }
+pipe_end::~pipe_end() {
+  detach();
+}
 
 void pipe_end::detach() {
   if (__atomic_exchange_n(&attached_, false, __ATOMIC_ACQ_REL))

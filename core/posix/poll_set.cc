@@ -67,8 +67,8 @@ result<size_t> poll_set::sleep(uint64_t deadline_ns) {
   size_t ready;
   result<void> slept;
   while (!(ready = look()) && slept.ok())
-    slept = network_ ? net::sleep_or_poll(waiter, deadline_ns, true)
-                     : waiter.sleep(deadline_ns, true);
+    slept =
+        network_ ? net::sleep_or_poll(waiter, deadline_ns, true) : waiter.sleep(deadline_ns, true);
   for (size_t i = 0; i < count_; ++i)
     if (entries_[i].target)
       entries_[i].target->readiness().remove(entries_[i]);

@@ -11,8 +11,8 @@ using fs::attribute_change;
 namespace {
 
 result<void> change_at(int fd, const char* app_path, int flags, const attribute_change& c) {
-  auto n = TRY(posix::node_at(fd, app_path, flags,
-                              posix::follow_unless(flags, AT_SYMLINK_NOFOLLOW)));
+  auto n =
+      TRY(posix::node_at(fd, app_path, flags, posix::follow_unless(flags, AT_SYMLINK_NOFOLLOW)));
   return n->change(c);
 }
 
@@ -31,7 +31,8 @@ attribute_change permissions(uint32_t mode) {
 
 attribute_change ownership(uint32_t uid, uint32_t gid) {
   attribute_change c;
-  c.what = (uid != ~0u ? attribute_change::owner : 0u) | (gid != ~0u ? attribute_change::group : 0u);
+  c.what =
+      (uid != ~0u ? attribute_change::owner : 0u) | (gid != ~0u ? attribute_change::group : 0u);
   c.uid = uid;
   c.gid = gid;
   return c;
@@ -58,8 +59,8 @@ result<attribute_change> times(const timespec* app_times) {
   for (unsigned i = 0; i < 2; ++i) {
     if (given[i].tv_nsec == UTIME_OMIT)
       c.what &= ~(i == 0 ? attribute_change::accessed : attribute_change::modified);
-    else if (given[i].tv_nsec != UTIME_NOW && (given[i].tv_nsec < 0 ||
-                                               given[i].tv_nsec >= 1'000'000'000))
+    else if (given[i].tv_nsec != UTIME_NOW &&
+             (given[i].tv_nsec < 0 || given[i].tv_nsec >= 1'000'000'000))
       return error::inval;
     else if (given[i].tv_nsec != UTIME_NOW)
       *to[i] = given[i];

@@ -58,8 +58,8 @@ result<long> control_descriptor(int fd, int command, unsigned long argument) {
   case F_DUPFD_CLOEXEC: {
     if (argument >= descriptors.limit())
       return error::inval;
-    return long{TRY(duplicate(std::move(f), command == F_DUPFD_CLOEXEC,
-                              static_cast<uint32_t>(argument)))};
+    return long{
+        TRY(duplicate(std::move(f), command == F_DUPFD_CLOEXEC, static_cast<uint32_t>(argument)))};
   }
   case F_GETFD:
     return long{descriptors.close_on_exec(fd)};
@@ -98,7 +98,9 @@ result<void> set_flag(file& f, uint32_t flag, int* app_argument) {
 } // namespace
 
 OBLAKO_SYSCALL(sys_close, do_close);
-extern "C" long do_close(int fd) { return to_syscall(close_number(fd)); }
+extern "C" long do_close(int fd) {
+  return to_syscall(close_number(fd));
+}
 
 OBLAKO_SYSCALL(sys_close_range, do_close_range);
 extern "C" long do_close_range(unsigned first, unsigned last, unsigned flags) {

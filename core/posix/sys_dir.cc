@@ -113,10 +113,16 @@ extern "C" long do_getdents64(int fd, void* to, size_t bytes) {
 }
 
 OBLAKO_SYSCALL(sys_chdir, do_chdir);
-extern "C" long do_chdir(const char* path) { return to_syscall(change_to_path(path)); }
+extern "C" long do_chdir(const char* path) {
+  return to_syscall(change_to_path(path));
+}
 
 OBLAKO_SYSCALL(sys_fchdir, do_fchdir);
-extern "C" long do_fchdir(int fd) { return to_syscall(change_to_descriptor(fd)); }
+extern "C" long do_fchdir(int fd) {
+  return to_syscall(change_to_descriptor(fd));
+}
 
 OBLAKO_SYSCALL(sys_getcwd, do_getcwd);
-extern "C" long do_getcwd(char* to, size_t size) { return to_syscall(working_path(to, size)); }
+extern "C" long do_getcwd(char* to, size_t size) {
+  return to_syscall(working_path(to, size));
+}

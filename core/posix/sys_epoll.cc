@@ -17,8 +17,7 @@ result<int> create(int flags) {
   if (flags & ~EPOLL_CLOEXEC)
     return error::inval;
   auto f = TRY(mem::make_shared<epoll_file>(O_RDWR));
-  return install_file(std::move(f),
-                      flags & EPOLL_CLOEXEC ? close_on_exec::yes : close_on_exec::no);
+  return install_file(std::move(f), flags & EPOLL_CLOEXEC ? close_on_exec::yes : close_on_exec::no);
 }
 
 // The epoll file behind a descriptor. Errors: badf; inval (something else).
@@ -84,7 +83,9 @@ uint64_t from_milliseconds(int ms) {
 } // namespace
 
 OBLAKO_SYSCALL(sys_epoll_create1, do_epoll_create1);
-extern "C" long do_epoll_create1(int flags) { return to_syscall(create(flags)); }
+extern "C" long do_epoll_create1(int flags) {
+  return to_syscall(create(flags));
+}
 
 OBLAKO_SYSCALL(sys_epoll_create, do_epoll_create);
 extern "C" long do_epoll_create(int size) {

@@ -61,8 +61,8 @@ private:
       if (n == 0)
         return 0;
       left = semaphore_ ? n - 1 : 0;
-    } while (!__atomic_compare_exchange_n(&count_, &n, left, true, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_SEQ_CST));
+    } while (
+        !__atomic_compare_exchange_n(&count_, &n, left, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
     return n - left;
   }
   bool add(uint64_t value) {

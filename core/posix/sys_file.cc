@@ -20,7 +20,9 @@ result<void> allocate(int fd, int mode, int64_t offset, int64_t bytes) {
   return f->allocate_range(mode, static_cast<uint64_t>(offset), static_cast<uint64_t>(bytes));
 }
 
-result<void> synchronize(int fd) { return TRY(get_file(fd))->sync(); }
+result<void> synchronize(int fd) {
+  return TRY(get_file(fd))->sync();
+}
 
 // Advice and advisory locks: right descriptors are all there is to check.
 result<void> check(int fd) {
@@ -41,13 +43,19 @@ extern "C" long do_fallocate(int fd, int mode, int64_t offset, int64_t bytes) {
 }
 
 OBLAKO_SYSCALL(sys_fsync, do_fsync);
-extern "C" long do_fsync(int fd) { return to_syscall(synchronize(fd)); }
+extern "C" long do_fsync(int fd) {
+  return to_syscall(synchronize(fd));
+}
 
 OBLAKO_SYSCALL(sys_fdatasync, do_fdatasync);
-extern "C" long do_fdatasync(int fd) { return to_syscall(synchronize(fd)); }
+extern "C" long do_fdatasync(int fd) {
+  return to_syscall(synchronize(fd));
+}
 
 OBLAKO_SYSCALL(sys_syncfs, do_syncfs);
-extern "C" long do_syncfs(int fd) { return to_syscall(synchronize(fd)); }
+extern "C" long do_syncfs(int fd) {
+  return to_syscall(synchronize(fd));
+}
 
 OBLAKO_SYSCALL(sys_sync_file_range, do_sync_file_range);
 extern "C" long do_sync_file_range(int fd, int64_t, int64_t, unsigned) {
@@ -55,13 +63,21 @@ extern "C" long do_sync_file_range(int fd, int64_t, int64_t, unsigned) {
 }
 
 // Nothing outlives the VM yet, so nothing waits to be written.
-extern "C" long sys_sync() { return 0; }
+extern "C" long sys_sync() {
+  return 0;
+}
 
 OBLAKO_SYSCALL(sys_flock, do_flock);
-extern "C" long do_flock(int fd, int) { return to_syscall(check(fd)); }
+extern "C" long do_flock(int fd, int) {
+  return to_syscall(check(fd));
+}
 
 OBLAKO_SYSCALL(sys_fadvise64, do_fadvise64);
-extern "C" long do_fadvise64(int fd, int64_t, int64_t, int) { return to_syscall(check(fd)); }
+extern "C" long do_fadvise64(int fd, int64_t, int64_t, int) {
+  return to_syscall(check(fd));
+}
 
 OBLAKO_SYSCALL(sys_readahead, do_readahead);
-extern "C" long do_readahead(int fd, int64_t, size_t) { return to_syscall(check(fd)); }
+extern "C" long do_readahead(int fd, int64_t, size_t) {
+  return to_syscall(check(fd));
+}

@@ -57,7 +57,9 @@ result<void> replace_groups(size_t count, const uint32_t* app_list) {
   return {};
 }
 
-bool names_this_process(int pid) { return pid == 0 || pid == 1; }
+bool names_this_process(int pid) {
+  return pid == 0 || pid == 1;
+}
 
 // The layouts of capget(2).
 struct capability_header {
@@ -90,13 +92,25 @@ result<void> capabilities(capability_header* app_header, capability_data* app_da
 
 extern "C" {
 
-long sys_getuid() { return user.real; }
-long sys_geteuid() { return user.effective; }
-long sys_getgid() { return group.real; }
-long sys_getegid() { return group.effective; }
+long sys_getuid() {
+  return user.real;
+}
+long sys_geteuid() {
+  return user.effective;
+}
+long sys_getgid() {
+  return group.real;
+}
+long sys_getegid() {
+  return group.effective;
+}
 
-long sys_setuid(uint32_t id) { return set(user, id, id, id); }
-long sys_setgid(uint32_t id) { return set(group, id, id, id); }
+long sys_setuid(uint32_t id) {
+  return set(user, id, id, id);
+}
+long sys_setgid(uint32_t id) {
+  return set(group, id, id, id);
+}
 long sys_setreuid(uint32_t real, uint32_t effective) {
   return set(user, real, effective, effective);
 }
@@ -110,8 +124,12 @@ long sys_setresgid(uint32_t real, uint32_t effective, uint32_t saved) {
   return set(group, real, effective, saved);
 }
 // These return the id that was in force before.
-long sys_setfsuid(uint32_t) { return user.effective; }
-long sys_setfsgid(uint32_t) { return group.effective; }
+long sys_setfsuid(uint32_t) {
+  return user.effective;
+}
+long sys_setfsgid(uint32_t) {
+  return group.effective;
+}
 
 OBLAKO_SYSCALL(sys_getresuid, do_getresuid);
 long do_getresuid(uint32_t* real, uint32_t* effective, uint32_t* saved) {
@@ -122,7 +140,9 @@ long do_getresgid(uint32_t* real, uint32_t* effective, uint32_t* saved) {
   return to_syscall(report(group, real, effective, saved));
 }
 OBLAKO_SYSCALL(sys_getgroups, do_getgroups);
-long do_getgroups(int room, uint32_t* list) { return to_syscall(groups_into(room, list)); }
+long do_getgroups(int room, uint32_t* list) {
+  return to_syscall(groups_into(room, list));
+}
 OBLAKO_SYSCALL(sys_setgroups, do_setgroups);
 long do_setgroups(size_t count, const uint32_t* list) {
   return to_syscall(replace_groups(count, list));
@@ -132,12 +152,20 @@ OBLAKO_SYSCALL(sys_capget, do_capget);
 long do_capget(capability_header* header, capability_data* data) {
   return to_syscall(capabilities(header, data));
 }
-long sys_capset(capability_header*, const capability_data*) { return 0; }
+long sys_capset(capability_header*, const capability_data*) {
+  return 0;
+}
 
 // There are no other programs to run as.
-long sys_personality(unsigned long) { return 0; }
+long sys_personality(unsigned long) {
+  return 0;
+}
 
 // There are no children.
-long sys_wait4(int, int*, int, void*) { return -long(error::child); }
-long sys_waitid(int, int, void*, int, void*) { return -long(error::child); }
+long sys_wait4(int, int*, int, void*) {
+  return -long(error::child);
+}
+long sys_waitid(int, int, void*, int, void*) {
+  return -long(error::child);
+}
 }

@@ -14,7 +14,9 @@ inline result<mem::io_buffers> app_buffer(const void* base, size_t bytes) {
   return mem::io_buffers::app(const_cast<void*>(base), min_of(bytes, max_transfer));
 }
 
-long bad_descriptor() { return -static_cast<long>(error::badf); }
+long bad_descriptor() {
+  return -static_cast<long>(error::badf);
+}
 
 } // namespace
 

@@ -62,9 +62,8 @@ result<void> rename_at(int from_fd, const char* app_from, int to_fd, const char*
 result<void> link_at(int from_fd, const char* app_from, int to_fd, const char* app_to, int flags) {
   if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
     return error::inval;
-  auto target = TRY(posix::node_at(from_fd, app_from, flags,
-                                   flags & AT_SYMLINK_FOLLOW ? last_link::follow
-                                                             : last_link::keep));
+  auto target = TRY(posix::node_at(
+      from_fd, app_from, flags, flags & AT_SYMLINK_FOLLOW ? last_link::follow : last_link::keep));
   path_string storage;
   const text path = TRY(storage.load(app_to));
   tree_guard guard(tree_lock);
@@ -123,7 +122,9 @@ extern "C" long do_unlinkat(int fd, const char* path, int flags) {
 }
 
 OBLAKO_SYSCALL(sys_unlink, do_unlink);
-extern "C" long do_unlink(const char* path) { return to_syscall(unlink_at(AT_FDCWD, path)); }
+extern "C" long do_unlink(const char* path) {
+  return to_syscall(unlink_at(AT_FDCWD, path));
+}
 
 OBLAKO_SYSCALL(sys_renameat2, do_renameat2);
 extern "C" long do_renameat2(int from_fd, const char* from, int to_fd, const char* to,

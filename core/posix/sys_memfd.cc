@@ -20,8 +20,7 @@ result<int> create(const char* app_name, unsigned flags) {
     return length.code() == error::nametoolong ? error::inval : length.code();
   auto n = TRY(mem::make_shared<fs::tmpfs_file>(S_IFREG | 0777u));
   auto f = TRY(n->open(O_RDWR));
-  return install_file(std::move(f),
-                      flags & flag_cloexec ? close_on_exec::yes : close_on_exec::no);
+  return install_file(std::move(f), flags & flag_cloexec ? close_on_exec::yes : close_on_exec::no);
 }
 
 } // namespace

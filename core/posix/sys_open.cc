@@ -14,7 +14,9 @@ constexpr uint32_t tmpfile_bits = O_TMPFILE;
 // Said once, at open; the rest stays with the file for F_GETFL.
 constexpr uint32_t creation_flags = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 
-bool writes(uint32_t flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+bool writes(uint32_t flags) {
+  return (flags & O_ACCMODE) != O_RDONLY;
+}
 
 new_node regular_with(uint32_t mode) {
   return {.mode = S_IFREG | (mode & 07777 & ~posix::creation_mask), .device = 0, .target = {}};
@@ -87,7 +89,7 @@ result<int> open_at(int fd, const char* app_path, uint32_t flags, uint32_t mode)
     return error::notdir;
   auto f = TRY(open_node(*target, flags, created));
   return posix::install_file(std::move(f), flags & O_CLOEXEC ? posix::close_on_exec::yes
-                                                              : posix::close_on_exec::no);
+                                                             : posix::close_on_exec::no);
 }
 
 } // namespace

@@ -42,7 +42,11 @@ result<void> make_pipe(int* app_fds, int flags) {
 } // namespace
 
 OBLAKO_SYSCALL(sys_pipe, do_pipe);
-extern "C" long do_pipe(int* fds) { return to_syscall(make_pipe(fds, 0)); }
+extern "C" long do_pipe(int* fds) {
+  return to_syscall(make_pipe(fds, 0));
+}
 
 OBLAKO_SYSCALL(sys_pipe2, do_pipe2);
-extern "C" long do_pipe2(int* fds, int flags) { return to_syscall(make_pipe(fds, flags)); }
+extern "C" long do_pipe2(int* fds, int flags) {
+  return to_syscall(make_pipe(fds, flags));
+}

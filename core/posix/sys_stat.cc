@@ -18,4 +18,6 @@ result<void> status_of(int fd, struct stat* app_out) {
 } // namespace
 
 OBLAKO_SYSCALL(sys_fstat, do_fstat);
-extern "C" long do_fstat(int fd, struct stat* out) { return to_syscall(status_of(fd, out)); }
+extern "C" long do_fstat(int fd, struct stat* out) {
+  return to_syscall(status_of(fd, out));
+}

@@ -4,7 +4,9 @@ namespace oblako::random {
 
 namespace {
 
-constexpr uint32_t rotate(uint32_t v, int n) { return v << n | v >> (32 - n); }
+constexpr uint32_t rotate(uint32_t v, int n) {
+  return v << n | v >> (32 - n);
+}
 
 void quarter_round(uint32_t& a, uint32_t& b, uint32_t& c, uint32_t& d) {
   a += b;

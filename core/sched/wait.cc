@@ -31,9 +31,7 @@ void wait_queue::remove(observer& o) {
     __atomic_store_n(&first_, next, __ATOMIC_RELAXED);
 }
 
-void wait_queue::wake_all(uint32_t events) {
-  if (empty())
-    return;
+void wait_queue::notify_all(uint32_t events) {
   spinlock_guard guard(lock_);
   if (!first_)
     return;
@@ -44,9 +42,7 @@ void wait_queue::wake_all(uint32_t events) {
   } while (o != first_);
 }
 
-void wait_queue::wake_one(uint32_t events) {
-  if (empty())
-    return;
+void wait_queue::notify_one(uint32_t events) {
   spinlock_guard guard(lock_);
   if (!first_)
     return;

@@ -59,11 +59,20 @@ public:
   void remove(observer& o);
 
   // Notify every observer / the first that accepts. Cheap when nobody waits. Context: any.
-  void wake_all(uint32_t events = ~0u);
-  void wake_one(uint32_t events = ~0u);
+  void wake_all(uint32_t events = ~0u) {
+    if (!empty())
+      notify_all(events);
+  }
+  void wake_one(uint32_t events = ~0u) {
+    if (!empty())
+      notify_one(events);
+  }
   bool empty() const { return __atomic_load_n(&first_, __ATOMIC_SEQ_CST) == nullptr; }
 
 private:
+  void notify_all(uint32_t events);
+  void notify_one(uint32_t events);
+
   using algorithms = boost::intrusive::circular_list_algorithms<observer_node_traits>;
   spinlock lock_{lock_rank::wait_queue};
   observer* first_ = nullptr; // oldest; circular

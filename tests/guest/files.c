@@ -109,7 +109,8 @@ static void reading_and_writing(void) {
   check(fd >= 0, "create a file");
   check(FAILS(open("/tmp/a", O_CREAT | O_RDWR | O_EXCL, 0640), EEXIST), "O_EXCL");
   check(write(fd, "hello world", 11) == 11, "write");
-  check(lseek(fd, 0, SEEK_SET) == 0 && read(fd, buffer, 64) == 11 && !memcmp(buffer, "hello world", 11),
+  check(lseek(fd, 0, SEEK_SET) == 0 && read(fd, buffer, 64) == 11 &&
+            !memcmp(buffer, "hello world", 11),
         "read it back");
   check(read(fd, buffer, 64) == 0, "end of file");
   check(pread(fd, buffer, 5, 6) == 5 && !memcmp(buffer, "world", 5), "pread");
@@ -124,14 +125,16 @@ static void reading_and_writing(void) {
         "fstat");
   check(s.st_mtim.tv_sec > 1000000000, "the file's time is a date");
   check(lseek(fd, 100000, SEEK_SET) == 100000 && write(fd, "x", 1) == 1, "write behind a hole");
-  check(pread(fd, buffer, 64, 50000) == 64 && buffer[0] == 0 && buffer[63] == 0, "holes read as zeros");
+  check(pread(fd, buffer, 64, 50000) == 64 && buffer[0] == 0 && buffer[63] == 0,
+        "holes read as zeros");
   fstat(fd, &s);
   check(s.st_size == 100001 && s.st_blocks * 512 < 20000, "holes take no space");
   check(lseek(fd, -1, SEEK_END) == 100000, "SEEK_END");
   check(FAILS(lseek(fd, -5, SEEK_SET), EINVAL), "no negative position");
   check(lseek(fd, 5, SEEK_DATA) == 5 && FAILS(lseek(fd, 200000, SEEK_DATA), ENXIO), "SEEK_DATA");
   check(ftruncate(fd, 3) == 0 && ftruncate(fd, 20) == 0, "truncate down and up");
-  check(pread(fd, buffer, 64, 0) == 20 && !memcmp(buffer, "hel\0\0", 5), "what was cut off is zero");
+  check(pread(fd, buffer, 64, 0) == 20 && !memcmp(buffer, "hel\0\0", 5),
+        "what was cut off is zero");
   check(FAILS(read(fd, (void*)16, 5), EFAULT), "EFAULT on a bad pointer");
   check(FAILS(write(fd, (void*)0xffff800000000000, 5), EFAULT), "EFAULT on a kernel pointer");
   close(fd);
@@ -165,7 +168,8 @@ static void reading_and_writing(void) {
   char* map = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 1 << 20);
   check(map != MAP_FAILED && map[0] == 16 && map[65536] == 17, "map it privately");
   map[0] = 99;
-  check(pread(fd, block, 1, 1 << 20) == 1 && block[0] == 16, "a private write does not reach the file");
+  check(pread(fd, block, 1, 1 << 20) == 1 && block[0] == 16,
+        "a private write does not reach the file");
   munmap(map, 1 << 20);
   struct sysinfo before, after;
   sysinfo(&before);
@@ -187,7 +191,8 @@ static void reading_and_writing(void) {
             fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 8192) == 0,
         "punch a hole");
   check(pread(fd, buffer, 1, 4096) == 1 && buffer[0] == 0, "the hole is zero");
-  check(ftruncate(fd, 1l << 50) == 0 && pwrite(fd, "x", 1, (1l << 50) - 1) == 1, "a petabyte, sparse");
+  check(ftruncate(fd, 1l << 50) == 0 && pwrite(fd, "x", 1, (1l << 50) - 1) == 1,
+        "a petabyte, sparse");
   check(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, (1l << 50) - 8192) == 0,
         "a very long hole is punched at once");
   close(fd);
@@ -211,7 +216,8 @@ static void names(void) {
   check(mkdir("/tmp/d", 0755) == 0 && mkdir("/tmp/d/e", 0755) == 0, "mkdir");
   check(FAILS(mkdir("/tmp/d", 0755), EEXIST), "mkdir of what exists");
   check(FAILS(mkdir("/tmp/x/y", 0755), ENOENT), "mkdir below nothing");
-  check(stat("/tmp/d", &s) == 0 && s.st_nlink == 3 && S_ISDIR(s.st_mode), "a directory counts its children");
+  check(stat("/tmp/d", &s) == 0 && s.st_nlink == 3 && S_ISDIR(s.st_mode),
+        "a directory counts its children");
   check(FAILS(rmdir("/tmp/d"), ENOTEMPTY), "rmdir of a full directory");
   check(FAILS(unlink("/tmp/d"), EISDIR), "unlink of a directory");
   check(write_file("/tmp/d/f", "one") == 0, "a file in it");
@@ -239,7 +245,8 @@ static void names(void) {
   char cwd[64];
   check(getcwd(cwd, sizeof cwd) && !strcmp(cwd, "/tmp/d"), "getcwd");
   check(FAILS(syscall(SYS_getcwd, cwd, 3), ERANGE), "getcwd without room");
-  check(holds("f", "one") && holds("./f", "one") && holds("../d/f", "one") && holds("e/../f", "one"),
+  check(holds("f", "one") && holds("./f", "one") && holds("../d/f", "one") &&
+            holds("e/../f", "one"),
         "relative paths");
   check(access("/../../tmp", F_OK) == 0, "above the root is the root");
   int dir = open("e", O_RDONLY);
@@ -252,7 +259,8 @@ static void names(void) {
   chdir("/");
   close(dir);
 
-  check(rename("/tmp/d/f", "/tmp/d/g") == 0 && holds("/tmp/d/g", "one") && access("/tmp/d/f", F_OK) < 0,
+  check(rename("/tmp/d/f", "/tmp/d/g") == 0 && holds("/tmp/d/g", "one") &&
+            access("/tmp/d/f", F_OK) < 0,
         "rename");
   write_file("/tmp/d/h", "two");
   check(rename("/tmp/d/g", "/tmp/d/h") == 0 && holds("/tmp/d/h", "one"), "rename over a file");
@@ -298,12 +306,15 @@ static void names(void) {
   symlink("made", "/tmp/d/dangling");
   check(write_file("/tmp/d/dangling", "new") == 0 && holds("/tmp/d/made", "new"),
         "O_CREAT through a dangling link");
-  check(FAILS(open("/tmp/d/dangling", O_CREAT | O_EXCL | O_RDWR, 0644), EEXIST), "but not with O_EXCL");
+  check(FAILS(open("/tmp/d/dangling", O_CREAT | O_EXCL | O_RDWR, 0644), EEXIST),
+        "but not with O_EXCL");
   check(unlink("/tmp/dirlink") == 0 && access("/tmp/d", F_OK) == 0, "unlink takes the link");
 
-  check(chmod("/tmp/d/made", 04711) == 0 && stat("/tmp/d/made", &s) == 0 && (s.st_mode & 07777) == 04711,
+  check(chmod("/tmp/d/made", 04711) == 0 && stat("/tmp/d/made", &s) == 0 &&
+            (s.st_mode & 07777) == 04711,
         "chmod");
-  check(chown("/tmp/d/made", 7, -1) == 0 && stat("/tmp/d/made", &s) == 0 && s.st_uid == 7 && s.st_gid == 0,
+  check(chown("/tmp/d/made", 7, -1) == 0 && stat("/tmp/d/made", &s) == 0 && s.st_uid == 7 &&
+            s.st_gid == 0,
         "chown");
   struct timespec t[2] = {{1000, 5}, {0, UTIME_OMIT}};
   struct stat before = s;
@@ -342,7 +353,8 @@ static void listing(void) {
     sprintf(name, "/tmp/many/file-%d", i);
     write_file(name, "");
   }
-  check(count_entries("/tmp/many", "file-567", &found) == 1002 && found == 1, "readdir sees a thousand files");
+  check(count_entries("/tmp/many", "file-567", &found) == 1002 && found == 1,
+        "readdir sees a thousand files");
   // Remove while listing: everything that stays must be seen, once.
   DIR* d = opendir("/tmp/many");
   int seen = 0;
@@ -379,7 +391,8 @@ static void devices(void) {
   check(FAILS(write(fd, "x", 1), ENOSPC), "/dev/full");
   close(fd);
   fd = open("/dev/urandom", O_RDONLY);
-  check(read(fd, b, 64) == 64 && getrandom(c, 64, 0) == 64 && memcmp(b, c, 64) != 0, "random numbers differ");
+  check(read(fd, b, 64) == 64 && getrandom(c, 64, 0) == 64 && memcmp(b, c, 64) != 0,
+        "random numbers differ");
   close(fd);
   check(FAILS(open("/dev/nothing", O_RDONLY), ENOENT), "no other devices");
   check(FAILS(open("/dev/new", O_CREAT | O_RDWR, 0644), EPERM), "none can be made there");
@@ -398,7 +411,8 @@ static void proc(void) {
   check(holds("/proc/sys/vm/overcommit_memory", "1\n"), "/proc/sys/vm/overcommit_memory");
   check(write_file("/proc/self/oom_score_adj", "100") == 0, "oom_score_adj takes a number");
   check(FAILS(open("/proc/meminfo", O_WRONLY), EACCES), "meminfo does not");
-  check(has_text("/sys/kernel/mm/transparent_hugepage/enabled", "[madvise]"), "transparent huge pages");
+  check(has_text("/sys/kernel/mm/transparent_hugepage/enabled", "[madvise]"),
+        "transparent huge pages");
   ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
   check(n > 0 && (exe[n] = 0, !strcmp(exe, "/guest-files")), "/proc/self/exe");
   check(has_text("/proc/cpuinfo", "processor"), "/proc/cpuinfo");
@@ -423,7 +437,8 @@ static void proc(void) {
   check(unlink("/etc/hosts") == 0 && access("/etc/hosts", F_OK) < 0, "and a file removed");
   struct utsname u;
   check(uname(&u) == 0 && !strcmp(u.machine, "x86_64") && u.nodename[0], "uname");
-  check(sethostname("guest", 5) == 0 && uname(&u) == 0 && !strcmp(u.nodename, "guest"), "sethostname");
+  check(sethostname("guest", 5) == 0 && uname(&u) == 0 && !strcmp(u.nodename, "guest"),
+        "sethostname");
 }
 
 static void identity(void) {

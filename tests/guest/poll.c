@@ -1,5 +1,5 @@
-// Pipes, FIFOs, eventfd, timerfd, epoll (level, edge, one-shot, exclusive, nested), poll and select.
-// limit: 60
+// Pipes, FIFOs, eventfd, timerfd, epoll (level, edge, one-shot, exclusive, nested), poll and
+// select. limit: 60
 #define _GNU_SOURCE
 #include "tap.h"
 #include <errno.h>
@@ -64,7 +64,8 @@ static void pipes(void) {
   int p[2];
   char b[64];
   ok(pipe(p) == 0, "pipe");
-  ok(write(p[1], "hello", 5) == 5 && read(p[0], b, 64) == 5 && !memcmp(b, "hello", 5), "through it");
+  ok(write(p[1], "hello", 5) == 5 && read(p[0], b, 64) == 5 && !memcmp(b, "hello", 5),
+     "through it");
   ok(FAILS(write(p[0], "x", 1), EBADF) && FAILS(read(p[1], b, 1), EBADF), "each end has its use");
   ok(FAILS(lseek(p[0], 0, SEEK_SET), ESPIPE) && FAILS(pread(p[0], b, 1, 0), ESPIPE), "no seeking");
   struct stat s;
@@ -149,7 +150,8 @@ static void fifos(void) {
 static void eventfds(void) {
   uint64_t v = 0;
   int fd = eventfd(3, EFD_NONBLOCK);
-  ok(read(fd, &v, 8) == 8 && v == 3 && FAILS(read(fd, &v, 8), EAGAIN), "eventfd is read and emptied");
+  ok(read(fd, &v, 8) == 8 && v == 3 && FAILS(read(fd, &v, 8), EAGAIN),
+     "eventfd is read and emptied");
   v = 5;
   write(fd, &v, 8);
   write(fd, &v, 8);
@@ -165,7 +167,8 @@ static void eventfds(void) {
   ok(poll(&p, 1, 0) == 1 && p.revents == POLLIN, "and polls as readable only");
   close(fd);
   fd = eventfd(2, EFD_SEMAPHORE | EFD_NONBLOCK);
-  ok(read(fd, &v, 8) == 8 && v == 1 && read(fd, &v, 8) == 8 && v == 1 && FAILS(read(fd, &v, 8), EAGAIN),
+  ok(read(fd, &v, 8) == 8 && v == 1 && read(fd, &v, 8) == 8 && v == 1 &&
+         FAILS(read(fd, &v, 8), EAGAIN),
      "a semaphore gives one at a time");
   close(fd);
 }
@@ -175,7 +178,8 @@ static void timerfds(void) {
   int fd = timerfd_create(CLOCK_MONOTONIC, 0);
   struct itimerspec s = {{0, 0}, {0, 30000000}}, old;
   int64_t started = now_ms();
-  ok(timerfd_settime(fd, 0, &s, NULL) == 0 && read(fd, &v, 8) == 8 && v == 1 && now_ms() - started >= 29,
+  ok(timerfd_settime(fd, 0, &s, NULL) == 0 && read(fd, &v, 8) == 8 && v == 1 &&
+         now_ms() - started >= 29,
      "a timer fires once");
   ok(timerfd_gettime(fd, &old) == 0 && old.it_value.tv_sec == 0 && old.it_value.tv_nsec == 0,
      "and is disarmed");
@@ -240,17 +244,21 @@ static void epolls(void) {
   ok(e >= 0 && fcntl(e, F_GETFD) == FD_CLOEXEC, "epoll_create1");
   ok(add(e, a, EPOLLIN, 11) == 0 && add(e, b, EPOLLIN, 22) == 0, "two descriptors");
   ok(FAILS(add(e, a, EPOLLIN, 1), EEXIST), "not the same twice");
-  ok(FAILS(modify(e, 1000, EPOLLIN, 1), EBADF) && FAILS(modify(e, 1, EPOLLIN, 1), ENOENT), "nor one that is not there");
+  ok(FAILS(modify(e, 1000, EPOLLIN, 1), EBADF) && FAILS(modify(e, 1, EPOLLIN, 1), ENOENT),
+     "nor one that is not there");
   ok(FAILS(add(e, e, EPOLLIN, 1), EINVAL), "nor itself");
   int file = open("/tmp/f", O_CREAT | O_RDWR, 0600);
   ok(FAILS(add(e, file, EPOLLIN, 1), EPERM), "nor a regular file");
   close(file);
-  ok(FAILS(epoll_wait(e, v, 0, 0), EINVAL) && FAILS(epoll_wait(a, v, 1, 0), EINVAL), "bad arguments");
+  ok(FAILS(epoll_wait(e, v, 0, 0), EINVAL) && FAILS(epoll_wait(a, v, 1, 0), EINVAL),
+     "bad arguments");
   ok(epoll_wait(e, v, 64, 0) == 0, "nothing is ready");
   int64_t started = now_ms();
-  ok(epoll_wait(e, v, 64, 40) == 0 && now_ms() - started >= 39 && now_ms() - started < 2000, "the timeout");
+  ok(epoll_wait(e, v, 64, 40) == 0 && now_ms() - started >= 39 && now_ms() - started < 2000,
+     "the timeout");
   signal_event(b);
-  ok(epoll_wait(e, v, 64, -1) == 1 && v[0].events == EPOLLIN && v[0].data.u64 == 22, "one is ready");
+  ok(epoll_wait(e, v, 64, -1) == 1 && v[0].events == EPOLLIN && v[0].data.u64 == 22,
+     "one is ready");
   ok(epoll_wait(e, v, 64, 0) == 1, "level: it is still reported");
   signal_event(a);
   ok(epoll_wait(e, v, 64, 0) == 2, "now both");
@@ -260,7 +268,8 @@ static void epolls(void) {
   clear_event(a);
   clear_event(b);
   ok(epoll_wait(e, v, 64, 0) == 0, "level: gone when it is read");
-  ok(FAILS(epoll_wait(e, (void*)8, 64, 0), EFAULT) || epoll_wait(e, v, 64, 0) == 0, "a bad array without events");
+  ok(FAILS(epoll_wait(e, (void*)8, 64, 0), EFAULT) || epoll_wait(e, v, 64, 0) == 0,
+     "a bad array without events");
   signal_event(a);
   ok(FAILS(epoll_wait(e, (void*)8, 64, 0), EFAULT), "a bad array with events");
   ok(epoll_wait(e, v, 64, 0) == 1, "loses none of them");
@@ -269,7 +278,8 @@ static void epolls(void) {
   pthread_t t;
   run(&t, signal_later, (void*)(intptr_t)a);
   started = now_ms();
-  ok(epoll_wait(e, v, 64, 5000) == 1 && now_ms() - started >= 20 && now_ms() - started < 2000, "a sleeper is woken");
+  ok(epoll_wait(e, v, 64, 5000) == 1 && now_ms() - started >= 20 && now_ms() - started < 2000,
+     "a sleeper is woken");
   pthread_join(t, NULL);
   clear_event(a);
 
@@ -279,7 +289,8 @@ static void epolls(void) {
   ok(epoll_wait(e, v, 64, 0) == 0, "edge: once");
   signal_event(a);
   ok(epoll_wait(e, v, 64, 0) == 1, "edge: again when more comes");
-  ok(modify(e, a, EPOLLIN | EPOLLET, 33) == 0 && epoll_wait(e, v, 64, 0) == 1, "edge: modify arms it again");
+  ok(modify(e, a, EPOLLIN | EPOLLET, 33) == 0 && epoll_wait(e, v, 64, 0) == 1,
+     "edge: modify arms it again");
   clear_event(a);
   signal_event(a);
   clear_event(a);
@@ -290,16 +301,19 @@ static void epolls(void) {
   ok(epoll_wait(e, v, 64, 0) == 1 && epoll_wait(e, v, 64, 0) == 0, "one-shot: once");
   signal_event(a);
   ok(epoll_wait(e, v, 64, 0) == 0, "one-shot: silent afterwards");
-  ok(modify(e, a, EPOLLIN | EPOLLONESHOT, 45) == 0 && epoll_wait(e, v, 64, 0) == 1 && v[0].data.u64 == 45,
+  ok(modify(e, a, EPOLLIN | EPOLLONESHOT, 45) == 0 && epoll_wait(e, v, 64, 0) == 1 &&
+         v[0].data.u64 == 45,
      "one-shot: armed again, it sees what is there");
   clear_event(a);
 
   ok(modify(e, a, 0, 0) == 0, "no events wanted");
   signal_event(a);
   ok(epoll_wait(e, v, 64, 0) == 0, "none reported");
-  ok(modify(e, a, EPOLLOUT | EPOLLIN, 1) == 0 && epoll_wait(e, v, 64, 0) == 1 && v[0].events == (EPOLLIN | EPOLLOUT),
+  ok(modify(e, a, EPOLLOUT | EPOLLIN, 1) == 0 && epoll_wait(e, v, 64, 0) == 1 &&
+         v[0].events == (EPOLLIN | EPOLLOUT),
      "several at once");
-  ok(epoll_ctl(e, EPOLL_CTL_DEL, a, NULL) == 0 && epoll_wait(e, v, 64, 0) == 0, "removed while ready");
+  ok(epoll_ctl(e, EPOLL_CTL_DEL, a, NULL) == 0 && epoll_wait(e, v, 64, 0) == 0,
+     "removed while ready");
   ok(FAILS(epoll_ctl(e, EPOLL_CTL_DEL, a, NULL), ENOENT), "only once");
   signal_event(b);
   close(b);
@@ -316,7 +330,8 @@ static void epolls(void) {
   pipe(p);
   add(e, p[0], EPOLLIN | EPOLLRDHUP, 66);
   close(p[1]);
-  ok(epoll_wait(e, v, 64, 100) == 1 && v[0].events == EPOLLHUP, "the hang-up of a pipe is always reported");
+  ok(epoll_wait(e, v, 64, 100) == 1 && v[0].events == EPOLLHUP,
+     "the hang-up of a pipe is always reported");
   close(p[0]);
   close(a);
 
@@ -412,11 +427,13 @@ static void interrupted(void) {
   int e = epoll_create1(0);
   struct itimerval it = {{0, 0}, {0, 20000}};
   setitimer(ITIMER_REAL, &it, NULL);
-  ok(FAILS(epoll_wait(e, &v, 1, 5000), EINTR) && alarms == 1, "a signal ends epoll_wait, whatever SA_RESTART says");
+  ok(FAILS(epoll_wait(e, &v, 1, 5000), EINTR) && alarms == 1,
+     "a signal ends epoll_wait, whatever SA_RESTART says");
   setitimer(ITIMER_REAL, &it, NULL);
   ok(FAILS(poll(NULL, 0, 5000), EINTR) && alarms == 2, "and poll");
   setitimer(ITIMER_REAL, &it, NULL);
-  ok(FAILS(select(0, NULL, NULL, NULL, &(struct timeval){5, 0}), EINTR) && alarms == 3, "and select");
+  ok(FAILS(select(0, NULL, NULL, NULL, &(struct timeval){5, 0}), EINTR) && alarms == 3,
+     "and select");
   sigset_t block_it, none;
   sigemptyset(&none);
   sigemptyset(&block_it);
@@ -428,7 +445,8 @@ static void interrupted(void) {
   raise(SIGALRM);
   ok(FAILS(ppoll(NULL, 0, &(struct timespec){1, 0}, &none), EINTR) && alarms == 5, "ppoll too");
   raise(SIGALRM);
-  ok(FAILS(pselect(0, NULL, NULL, NULL, &(struct timespec){1, 0}, &none), EINTR) && alarms == 6, "pselect too");
+  ok(FAILS(pselect(0, NULL, NULL, NULL, &(struct timespec){1, 0}, &none), EINTR) && alarms == 6,
+     "pselect too");
   raise(SIGALRM);
   ok(epoll_wait(e, &v, 1, 0) == 0 && alarms == 6, "and the mask is back");
   sigprocmask(SIG_UNBLOCK, &block_it, NULL);
@@ -453,7 +471,8 @@ static void polls(void) {
   pipe(p);
   pipe(q);
   struct pollfd f[4] = {{p[0], POLLIN, 9}, {-1, POLLIN, 9}, {p[1], POLLOUT, 9}, {q[0], POLLIN, 9}};
-  ok(poll(f, 4, 0) == 1 && f[0].revents == 0 && f[1].revents == 0 && f[2].revents == POLLOUT, "poll");
+  ok(poll(f, 4, 0) == 1 && f[0].revents == 0 && f[1].revents == 0 && f[2].revents == POLLOUT,
+     "poll");
   write(p[1], "x", 1);
   ok(poll(f, 4, -1) == 2 && f[0].revents == POLLIN, "two ready");
   f[1].fd = 999;
@@ -482,7 +501,8 @@ static void polls(void) {
   FD_SET(p[0], &in);
   FD_SET(p[1], &out);
   FD_SET(q[0], &in);
-  ok(select(q[0] + 1, &in, &out, NULL, NULL) == 3 && FD_ISSET(p[0], &in) && FD_ISSET(p[1], &out) && FD_ISSET(q[0], &in),
+  ok(select(q[0] + 1, &in, &out, NULL, NULL) == 3 && FD_ISSET(p[0], &in) && FD_ISSET(p[1], &out) &&
+         FD_ISSET(q[0], &in),
      "select counts bits");
   read(p[0], b, 8);
   FD_ZERO(&in);
@@ -499,7 +519,8 @@ static void polls(void) {
   FD_SET(900, &in);
   ok(FAILS(select(901, &in, NULL, NULL, NULL), EBADF), "select on a closed descriptor");
   started = now_ms();
-  ok(select(0, NULL, NULL, NULL, &(struct timeval){0, 30000}) == 0 && now_ms() - started >= 29, "select as a sleep");
+  ok(select(0, NULL, NULL, NULL, &(struct timeval){0, 30000}) == 0 && now_ms() - started >= 29,
+     "select as a sleep");
 }
 
 int main(void) {

@@ -1,5 +1,6 @@
-// sources: core/posix/epoll.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
-// epoll over files whose readiness the test sets: what is reported, when, and how often.
+// sources: core/posix/epoll.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc
+// core/mem/io_buffers.cc epoll over files whose readiness the test sets: what is reported, when,
+// and how often.
 #include "core/posix/epoll.hh"
 #include "fake_kernel.hh"
 #include <fcntl.h>
@@ -13,7 +14,9 @@ using namespace oblako::posix;
 
 namespace oblako::posix {
 void open_standard_files() {}
-result<mem::ref<file>> missing_file(int) { return error::badf; }
+result<mem::ref<file>> missing_file(int) {
+  return error::badf;
+}
 } // namespace oblako::posix
 
 namespace {
@@ -252,8 +255,8 @@ TEST_F(epoll_test, random) {
     }
     case 3:
     case 4: {
-      const uint32_t state = (random() % 2 ? in : 0) | (random() % 2 ? out : 0) |
-                             (random() % 20 ? 0 : hup);
+      const uint32_t state =
+          (random() % 2 ? in : 0) | (random() % 2 ? out : 0) | (random() % 20 ? 0 : hup);
       const uint32_t gained = state & ~files[n].file->events;
       files[n].file->become(state);
       if (model.count(n) && model[n].armed && (gained & (model[n].events | hup)))

@@ -114,19 +114,33 @@ frame_statistics frame_usage() {
 } // namespace oblako::mem
 
 namespace oblako::time {
-uint64_t monotonic_ns() { return test::clock_ns; }
-uint64_t wall_ns() { return test::clock_ns; }
+uint64_t monotonic_ns() {
+  return test::clock_ns;
+}
+uint64_t wall_ns() {
+  return test::clock_ns;
+}
 } // namespace oblako::time
 
 namespace oblako::sched {
 thread_waiter::thread_waiter() : observer(&thread_waiter::wake), thread_(current()) {}
-bool thread_waiter::wake(observer&, uint32_t) { return true; }
-result<void> thread_waiter::sleep(bool) { log::panic("a test would sleep for ever"); }
-result<void> thread_waiter::sleep(uint64_t, bool) { return error::timedout; }
+bool thread_waiter::wake(observer&, uint32_t) {
+  return true;
+}
+result<void> thread_waiter::sleep(bool) {
+  log::panic("a test would sleep for ever");
+}
+result<void> thread_waiter::sleep(uint64_t, bool) {
+  return error::timedout;
+}
 void wake(thread&) {}
 void yield_if_needed() {}
-bool mutex::try_lock() { return false; }
-void mutex::lock_slow() { log::panic("a lock is taken twice by one thread"); }
+bool mutex::try_lock() {
+  return false;
+}
+void mutex::lock_slow() {
+  log::panic("a lock is taken twice by one thread");
+}
 
 // Wait queues as in core/sched/wait.cc, without the parts that sleep.
 void wait_queue::add(observer& o) {
@@ -145,7 +159,7 @@ void wait_queue::remove(observer& o) {
   if (first_ == &o)
     first_ = next;
 }
-void wait_queue::wake_all(uint32_t events) {
+void wait_queue::notify_all(uint32_t events) {
   if (!first_)
     return;
   observer* o = first_;
@@ -154,7 +168,7 @@ void wait_queue::wake_all(uint32_t events) {
     o = o->next_;
   } while (o != first_);
 }
-void wait_queue::wake_one(uint32_t events) {
+void wait_queue::notify_one(uint32_t events) {
   if (!first_)
     return;
   observer* o = first_;

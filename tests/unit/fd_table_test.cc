@@ -9,7 +9,9 @@ using namespace oblako::posix;
 
 namespace oblako::posix {
 void open_standard_files() {}
-result<mem::ref<file>> missing_file(int) { return error::badf; }
+result<mem::ref<file>> missing_file(int) {
+  return error::badf;
+}
 } // namespace oblako::posix
 
 namespace {
@@ -23,7 +25,9 @@ public:
   void closed() override { ++files_closed; }
 };
 
-mem::ref<file> make_file() { return mem::make_shared<counting_file>().take(); }
+mem::ref<file> make_file() {
+  return mem::make_shared<counting_file>().take();
+}
 
 class fd_table_test : public testing::Test {
 protected:

@@ -1,8 +1,8 @@
 // sources: core/fs/packed_root.cc
 // What scripts/pack_root.py writes is what the kernel reads; and whatever else it is given, it
 // answers with an error or with values inside the blob.
-#include "core/fs/packed_root.hh"
 #include "core/base/types.hh"
+#include "core/fs/packed_root.hh"
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +21,9 @@ namespace host = std::filesystem;
 
 namespace {
 
-std::string as_string(text t) { return {t.data, t.size}; }
+std::string as_string(text t) {
+  return {t.data, t.size};
+}
 
 // A folder that is packed by the real packer, and removed afterwards.
 class packed_root_test : public testing::Test {

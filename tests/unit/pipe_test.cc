@@ -1,5 +1,6 @@
-// sources: core/posix/pipe.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
-// A pipe's ring of pages against a plain queue of bytes, and what its ends report.
+// sources: core/posix/pipe.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc
+// core/mem/io_buffers.cc A pipe's ring of pages against a plain queue of bytes, and what its ends
+// report.
 #include "core/posix/pipe.hh"
 #include "fake_kernel.hh"
 #include <deque>
@@ -14,7 +15,9 @@ using namespace oblako::posix;
 
 namespace oblako::posix {
 void open_standard_files() {}
-result<mem::ref<file>> missing_file(int) { return error::badf; }
+result<mem::ref<file>> missing_file(int) {
+  return error::badf;
+}
 } // namespace oblako::posix
 
 namespace {

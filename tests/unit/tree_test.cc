@@ -1,7 +1,13 @@
-// sources: core/fs/node.cc core/fs/path.cc core/fs/tmpfs_node.cc core/fs/tmpfs_file.cc core/fs/tmpfs_directory.cc core/fs/node_files.cc core/fs/page_tree.cc core/fs/packed_root.cc core/fs/root.cc core/fs/pseudo.cc core/posix/fd_table.cc core/posix/file.cc core/posix/sys_open.cc core/posix/sys_dir.cc core/posix/sys_links.cc core/posix/sys_path_stat.cc core/posix/sys_path_file.cc core/posix/sys_file.cc core/posix/sys_io.cc core/posix/sys_descriptors.cc core/posix/sys_umask.cc core/posix/sys_attributes.cc core/mem/app_memory.cc core/mem/io_buffers.cc
-// The file tree against the host's: the same random calls are made to both, and every result, every
-// errno and, at the end, the whole tree must be equal. Once in an empty directory, once over a
-// packed root, where names and contents come out of the image.
+// sources: core/fs/node.cc core/fs/path.cc core/fs/tmpfs_node.cc core/fs/tmpfs_file.cc
+// core/fs/tmpfs_directory.cc core/fs/node_files.cc core/fs/page_tree.cc core/fs/packed_root.cc
+// core/fs/root.cc core/fs/pseudo.cc core/posix/fd_table.cc core/posix/file.cc
+// core/posix/sys_open.cc core/posix/sys_dir.cc core/posix/sys_links.cc core/posix/sys_path_stat.cc
+// core/posix/sys_path_file.cc core/posix/sys_file.cc core/posix/sys_io.cc
+// core/posix/sys_descriptors.cc core/posix/sys_umask.cc core/posix/sys_attributes.cc
+// core/mem/app_memory.cc core/mem/io_buffers.cc The file tree against the host's: the same random
+// calls are made to both, and every result, every errno and, at the end, the whole tree must be
+// equal. Once in an empty directory, once over a packed root, where names and contents come out of
+// the image.
 #include "core/fs/path.hh"
 #include "core/fs/pseudo.hh"
 #include "core/fs/tmpfs.hh"
@@ -24,8 +30,12 @@ namespace host = std::filesystem;
 
 extern "C" {
 // The stubs of the calls are assembled, never run.
-void syscall_exit_slow() { abort(); }
-void syscall_exit_slow_restartable() { abort(); }
+void syscall_exit_slow() {
+  abort();
+}
+void syscall_exit_slow_restartable() {
+  abort();
+}
 
 long do_openat(int, const char*, int, unsigned);
 long do_close(int);
@@ -53,11 +63,13 @@ long do_getcwd(char*, size_t);
 
 namespace oblako::posix {
 void open_standard_files() {}
-result<mem::ref<file>> missing_file(int) { return error::badf; }
+result<mem::ref<file>> missing_file(int) {
+  return error::badf;
+}
 } // namespace oblako::posix
 namespace oblako::fs {
-constinit const pseudo_tree dev_tree{"/dev", 0x11, nullptr, 0}, proc_tree{"/proc", 0x12, nullptr, 0},
-    sys_tree{"/sys", 0x13, nullptr, 0};
+constinit const pseudo_tree dev_tree{"/dev", 0x11, nullptr, 0},
+    proc_tree{"/proc", 0x12, nullptr, 0}, sys_tree{"/sys", 0x13, nullptr, 0};
 } // namespace oblako::fs
 namespace oblako::log {
 size_t vformat(char* buffer, size_t size, const char* format, va_list arguments) {
@@ -75,7 +87,9 @@ struct app_text {
   char* const bytes;
 };
 
-long of_host(long r) { return r < 0 ? -errno : r; }
+long of_host(long r) {
+  return r < 0 ? -errno : r;
+}
 
 // So deep that no ".." of a path or of a chain of links leads out.
 constexpr int depth = 60;
@@ -92,7 +106,8 @@ protected:
   void SetUp() override {
     // A tmpfs counts links of directories as ours does.
     char name[64];
-    snprintf(name, sizeof name, "%s/tree_test_XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+    snprintf(name, sizeof name, "%s/tree_test_XXXXXX",
+             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
     ASSERT_NE(mkdtemp(name), nullptr);
     folder_ = name;
     umask(022);
@@ -150,10 +165,12 @@ protected:
     const std::string above = deep_path();
     auto parent = fs::find(AT_FDCWD, text(above.data(), above.size()), fs::last_link::follow);
     ASSERT_TRUE(parent.ok());
-    ASSERT_TRUE(static_cast<fs::tmpfs_directory&>(**parent)
-                    .place_node({base.data(), base.size()},
-                                mem::make_shared<fs::tmpfs_directory>(S_IFDIR | 0755u, uint64_t{1}, 0u).take())
-                    .ok());
+    ASSERT_TRUE(
+        static_cast<fs::tmpfs_directory&>(**parent)
+            .place_node(
+                {base.data(), base.size()},
+                mem::make_shared<fs::tmpfs_directory>(S_IFDIR | 0755u, uint64_t{1}, 0u).take())
+            .ok());
   }
 
   unsigned pick(unsigned n) { return static_cast<unsigned>(random_() % n); }
@@ -300,8 +317,8 @@ void tree_test::one_step() {
   const app_text ap(p), aq(q);
   switch (pick(16)) {
   case 0:
-    return expect_same(do_mkdirat(our_base_, ap, 0755), of_host(mkdirat(host_base_, p.c_str(), 0755)),
-                       "mkdir " + p);
+    return expect_same(do_mkdirat(our_base_, ap, 0755),
+                       of_host(mkdirat(host_base_, p.c_str(), 0755)), "mkdir " + p);
   case 1:
     return expect_same(do_unlinkat(our_base_, ap, AT_REMOVEDIR),
                        of_host(unlinkat(host_base_, p.c_str(), AT_REMOVEDIR)), "rmdir " + p);
@@ -339,8 +356,8 @@ void tree_test::one_step() {
   case 8:
     return compare_status(p, pick(2) ? AT_SYMLINK_NOFOLLOW : 0);
   case 9:
-    return expect_same(do_faccessat(our_base_, ap, F_OK), of_host(faccessat(host_base_, p.c_str(), F_OK, 0)),
-                       "access " + p);
+    return expect_same(do_faccessat(our_base_, ap, F_OK),
+                       of_host(faccessat(host_base_, p.c_str(), F_OK, 0)), "access " + p);
   case 10:
   case 11:
   case 12:
