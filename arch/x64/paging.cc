@@ -114,6 +114,21 @@ void prune(uintptr_t va) {
   return &table[index_at(va, target)];
 }
 
+// The same for a 4 kB page whose tables most likely exist: the fault path.
+inline entry* small_slot(uintptr_t va, entry*& owner) {
+  entry* const e4 = &root_table()[index_at(va, 4)];
+  if (*e4 == 0) [[unlikely]]
+    return make_path(va, 1, owner);
+  entry* const e3 = &table_at(*e4)[index_at(va, 3)];
+  if (*e3 == 0) [[unlikely]]
+    return make_path(va, 1, owner);
+  entry* const e2 = &table_at(*e3)[index_at(va, 2)];
+  if (*e2 == 0 || (*e2 & page_large)) [[unlikely]]
+    return make_path(va, 1, owner);
+  owner = e2;
+  return &table_at(*e2)[index_at(va, 1)];
+}
+
 result<void> map_at(uintptr_t va, entry value, unsigned level) {
   entry* owner;
   entry* slot = make_path(va, level, owner);
@@ -201,6 +216,20 @@ void for_each(uintptr_t start, uintptr_t end, visit_tables tables, F f) {
 
 result<void> map_page(uintptr_t va, phys_addr pa, uint64_t flags) {
   return map_at(va, raw(pa) | flags | leaf_flags, 1);
+}
+
+result<unsigned> map_pages(uintptr_t va, const phys_addr* frames, unsigned count, uint64_t flags) {
+  entry* owner;
+  entry* slot = small_slot(va, owner);
+  if (!slot) [[unlikely]]
+    return error::nomem;
+  unsigned mapped = 0;
+  while (mapped < count && slot[mapped] == 0) {
+    slot[mapped] = raw(frames[mapped]) | flags | leaf_flags;
+    ++mapped;
+  }
+  add_to_count(owner, static_cast<int>(mapped));
+  return mapped;
 }
 
 result<void> map_large_page(uintptr_t va, phys_addr pa, uint64_t flags) {

@@ -27,6 +27,9 @@ enum page_flags : uint64_t {
 // already), nomem.
 result<void> map_page(uintptr_t va, phys_addr pa, uint64_t flags);
 result<void> map_large_page(uintptr_t va, phys_addr pa, uint64_t flags);
+// Several 4 kB pages in a row, all within the same 2 MB; stops at the first that is mapped already.
+// Returns how many it mapped. Errors: nomem.
+result<unsigned> map_pages(uintptr_t va, const phys_addr* frames, unsigned count, uint64_t flags);
 // True if nothing is mapped in the 2 MB that start at va.
 bool large_slot_free(uintptr_t va);
 

@@ -207,11 +207,4 @@ void release_app_frames(phys_addr start, unsigned order) {
   free_frames(start, order);
 }
 
-uint64_t page_flags_for(uint32_t prot) {
-  if (prot == prot_none)
-    return arch::page_no_execute;
-  return arch::page_present | (prot & prot_write ? uint64_t{arch::page_writable} : 0) |
-         (prot & prot_exec ? 0 : uint64_t{arch::page_no_execute});
-}
-
 } // namespace oblako::mem

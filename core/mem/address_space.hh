@@ -2,6 +2,7 @@
 // order, the search for free addresses, and the bookkeeping. Only for core/mem.
 #pragma once
 
+#include "arch/x64/paging.hh"
 #include "core/base/late.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
@@ -110,6 +111,11 @@ address_space& space();
 void release_app_frames(phys_addr start, unsigned order);
 
 // The page-table flags that a protection means.
-uint64_t page_flags_for(uint32_t prot);
+inline uint64_t page_flags_for(uint32_t prot) {
+  uint64_t flags = prot & prot_exec ? 0 : uint64_t{arch::page_no_execute};
+  if (prot & prot_write)
+    flags |= arch::page_writable;
+  return prot == prot_none ? flags : flags | arch::page_present;
+}
 
 } // namespace oblako::mem

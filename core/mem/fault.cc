@@ -68,26 +68,19 @@ unsigned window_for(area& a, uintptr_t page) {
 }
 
 fault_outcome fill_small(address_space& s, area& a, uintptr_t page) {
-  const uint64_t flags = page_flags_for(a.prot);
-  const unsigned count = window_for(a, page);
   if (!application_may_take_a_page()) [[unlikely]]
     return fault_outcome::out_of_memory;
-  for (unsigned i = 0; i < count; ++i) {
-    auto frame = allocate_frames(0, zeroed::yes);
-    if (!frame.ok()) [[unlikely]]
-      return i ? fault_outcome::resolved : fault_outcome::out_of_memory;
-    auto mapped = arch::map_page(page, frame.value(), flags);
-    if (!mapped.ok()) [[unlikely]] {
-      free_frames(frame.value(), 0);
-      // Somebody else brought it in: as good as resolved.
-      return i || mapped.code() == error::exist ? fault_outcome::resolved
-                                                : fault_outcome::out_of_memory;
-    }
-    ++s.resident_pages;
-    page += page_size;
-    a.next_fault = page;
-  }
-  return fault_outcome::resolved;
+  phys_addr frames[max_window];
+  const unsigned got = allocate_pages(frames, window_for(a, page));
+  const auto mapped =
+      got ? arch::map_pages(page, frames, got, page_flags_for(a.prot)) : error::nomem;
+  const unsigned used = mapped.ok() ? mapped.value() : 0;
+  for (unsigned i = used; i < got; ++i)
+    [[unlikely]] free_frames(frames[i], 0);
+  s.resident_pages += used;
+  a.next_fault = page + used * page_size;
+  // None used and no error: somebody else brought the page in.
+  return mapped.ok() ? fault_outcome::resolved : fault_outcome::out_of_memory;
 }
 
 // The page is mapped, and yet the access faulted: another thread was faster, or the area allows

@@ -10,6 +10,8 @@
 
 namespace oblako::mem {
 
+frame_counters frame_counts;
+
 namespace {
 
 using blocks = boost::intrusive::list<block, boost::intrusive::constant_time_size<false>>;
@@ -29,7 +31,6 @@ unsigned extent_count;
 late<block> no_block;
 block* current;              // in no list; no_block until there is another, null before boot
 late<blocks> partial, whole; // constructed with the first extent
-uint64_t total_pages, free_pages;
 
 void settle(block& b) {
   block_list want = block_list::none;
@@ -59,7 +60,7 @@ inline phys_addr take_page(block& b) {
   if (!b.free[word])
     b.words_with_free &= b.words_with_free - 1;
   --b.free_count;
-  --free_pages;
+  --frame_counts.free;
   return b.base + page * page_size;
 }
 
@@ -77,7 +78,7 @@ void* metadata_page(void* piece) {
   } else if (e.start < e.end) {
     page = phys_addr{e.start};
     e.start += page_size;
-    --free_pages;
+    --frame_counts.free;
   } else {
     return nullptr;
   }
@@ -94,12 +95,12 @@ void open_first_block(extent& e) {
   block* b = nullptr;
   if (tables.ok()) {
     piece.start += tables.value() * page_size;
-    free_pages -= tables.value();
+    frame_counts.free -= tables.value();
     b = make_block(phys_addr{piece.end - 1}, metadata_page, &piece);
   }
   const uint64_t pages = (piece.end - piece.start) >> page_shift;
   if (!b) {
-    free_pages -= pages;
+    frame_counts.free -= pages;
     return;
   }
   if (pages)
@@ -125,7 +126,7 @@ bool take_run(block& b, unsigned order, phys_addr& out) {
   if (first < 0)
     return false;
   mark_used(b, static_cast<unsigned>(first), 1u << order);
-  free_pages -= 1u << order;
+  frame_counts.free -= 1u << order;
   out = b.base + static_cast<unsigned>(first) * page_size;
   settle(b);
   return true;
@@ -170,7 +171,7 @@ bool take_several(unsigned order, phys_addr& out) {
 }
 
 void put_back(phys_addr start, size_t pages) {
-  free_pages += pages;
+  frame_counts.free += pages;
   while (pages) {
     block& b = block_of(start);
     const unsigned first = (raw(start) >> page_shift) % pages_per_block;
@@ -190,7 +191,7 @@ void put_page(phys_addr page) {
   OBLAKO_ASSERT((word & mask) == 0); // freed twice
   word |= mask;
   b.words_with_free |= 1u << (index / 64);
-  ++free_pages;
+  ++frame_counts.free;
   const unsigned count = ++b.free_count;
   if (count == 1 || count == pages_per_block) [[unlikely]]
     settle(b);
@@ -230,12 +231,18 @@ bool take_blocks(unsigned count, phys_addr& out) {
     mark_used(b, 0, pages_per_block);
     settle(b);
   }
-  free_pages -= uint64_t{count} * pages_per_block;
+  frame_counts.free -= uint64_t{count} * pages_per_block;
   return true;
 }
 
 unsigned order_for(size_t pages) {
   return pages <= 1 ? 0 : 64 - static_cast<unsigned>(__builtin_clzll(pages - 1));
+}
+
+// A thirty-second of memory, within bounds.
+uint64_t reserve_of(uint64_t total) {
+  constexpr uint64_t least = 64_KiB / page_size, most = 8_MiB / page_size;
+  return min_of(max_of(total / 32, least), most);
 }
 
 } // namespace
@@ -246,7 +253,7 @@ void add_free_extent(phys_addr start, uint64_t length) {
   if (first >= end)
     return;
   sched::thread_spinlock_guard guard(lock);
-  if (total_pages == 0) {
+  if (frame_counts.total == 0) {
     partial.construct();
     current = &*no_block;
     whole.construct();
@@ -254,8 +261,9 @@ void add_free_extent(phys_addr start, uint64_t length) {
   if (extent_count == max_extents)
     return; // the rest of such a memory map is not worth a panic
   extents[extent_count++] = {first, end};
-  total_pages += (end - first) >> page_shift;
-  free_pages += (end - first) >> page_shift;
+  frame_counts.total += (end - first) >> page_shift;
+  frame_counts.reserve = reserve_of(frame_counts.total);
+  frame_counts.free += (end - first) >> page_shift;
 }
 
 result<phys_addr> allocate_frames(unsigned order, zeroed zero) {
@@ -264,12 +272,31 @@ result<phys_addr> allocate_frames(unsigned order, zeroed zero) {
     sched::thread_spinlock_guard guard(lock);
     if (order == 0 && current && current->free_count) [[likely]]
       frames = take_page(*current);
-    else if (total_pages == 0 || !(order == 0 ? take_single(frames) : take_several(order, frames)))
+    else if (frame_counts.total == 0 ||
+             !(order == 0 ? take_single(frames) : take_several(order, frames)))
       return error::nomem;
   }
   if (zero == zeroed::yes)
     clear_pages(to_virtual(frames), size_t{1} << order);
   return frames;
+}
+
+unsigned allocate_pages(phys_addr* out, unsigned count) {
+  unsigned got = 0;
+  {
+    sched::thread_spinlock_guard guard(lock);
+    if (frame_counts.total == 0)
+      return 0;
+    for (; got < count; ++got) {
+      if (current->free_count) [[likely]]
+        out[got] = take_page(*current);
+      else if (!take_single(out[got]))
+        break;
+    }
+  }
+  for (unsigned i = 0; i < got; ++i)
+    clear_pages(to_virtual(out[i]), 1);
+  return got;
 }
 
 void free_frames(phys_addr start, unsigned order) {
@@ -285,7 +312,7 @@ result<phys_addr> allocate_contiguous(size_t pages, zeroed zero) {
   phys_addr frames;
   {
     sched::thread_spinlock_guard guard(lock);
-    if (total_pages == 0)
+    if (frame_counts.total == 0)
       return error::nomem;
     const unsigned block_count =
         static_cast<unsigned>((pages + pages_per_block - 1) / pages_per_block);
@@ -312,19 +339,7 @@ void free_contiguous(phys_addr start, size_t pages) {
 
 frame_statistics frame_usage() {
   sched::thread_spinlock_guard guard(lock);
-  return {total_pages * page_size, free_pages * page_size};
-}
-
-bool memory_is_plentiful(uint64_t reserve) {
-  // Relaxed: a hint that pairs with nothing.
-  const uint64_t free = __atomic_load_n(&free_pages, __ATOMIC_RELAXED);
-  return free * page_size >= reserve && free * 8 >= total_pages;
-}
-
-bool application_may_take_a_page() {
-  constexpr uint64_t least = 64_KiB / page_size, most = 8_MiB / page_size;
-  const uint64_t reserve = min_of(max_of(total_pages / 32, least), most);
-  return __atomic_load_n(&free_pages, __ATOMIC_RELAXED) > reserve;
+  return {frame_counts.total * page_size, frame_counts.free * page_size};
 }
 
 page_tag* make_page_tag(phys_addr page) {

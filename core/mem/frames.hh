@@ -36,16 +36,32 @@ void free_frames(phys_addr start, unsigned order);
 result<phys_addr> allocate_contiguous(size_t pages, zeroed zero = zeroed::no);
 void free_contiguous(phys_addr start, size_t pages);
 
+// Single zeroed pages, up to `count` at once, into `out`; returns how many there were.
+unsigned allocate_pages(phys_addr* out, unsigned count);
+
 struct frame_statistics {
   uint64_t total_bytes;
   uint64_t free_bytes;
 };
 frame_statistics frame_usage();
-// True if at least `reserve` bytes and an eighth of all memory are free: whether to spend memory
-// for speed. A hint; takes no lock.
-bool memory_is_plentiful(uint64_t reserve);
+
+// Counted under the allocator's lock; read without it these are hints.
+struct frame_counters {
+  uint64_t total, free; // pages
+  uint64_t reserve;     // pages kept for the kernel
+};
+extern frame_counters frame_counts;
+
+// True if at least `bytes` and an eighth of all memory are free: whether to spend memory for speed.
+inline bool memory_is_plentiful(uint64_t bytes) {
+  const uint64_t free = __atomic_load_n(&frame_counts.free, __ATOMIC_RELAXED); // a hint
+  return free >= bytes / page_size && free * 8 >= frame_counts.total;
+}
+
 // False if what is left is the kernel's reserve: the application's pages stop there, so that the
-// kernel can still receive, close and report. A hint; takes no lock.
-bool application_may_take_a_page();
+// kernel can still receive, close and report.
+inline bool application_may_take_a_page() {
+  return __atomic_load_n(&frame_counts.free, __ATOMIC_RELAXED) > frame_counts.reserve; // a hint
+}
 
 } // namespace oblako::mem
