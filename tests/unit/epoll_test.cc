@@ -1,8 +1,7 @@
-// clang-format off: the next line is read by the build
-// sources: core/posix/epoll.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc
-// core/mem/io_buffers.cc epoll over files whose readiness the test sets: what is reported, when,
+// clang-format off
+// sources: core/posix/epoll.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
 // clang-format on
-// and how often.
+// epoll over files whose readiness the test sets: what is reported, when, and how often.
 #include "core/posix/epoll.hh"
 #include "fake_kernel.hh"
 #include <fcntl.h>

@@ -1,4 +1,7 @@
+// clang-format off
 // sources: core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
+// clang-format on
+// The descriptor table, also where memory and numbers run out.
 #include "core/posix/file.hh"
 #include "fake_kernel.hh"
 #include <gtest/gtest.h>

@@ -1,4 +1,6 @@
+// clang-format off
 // sources: core/fs/packed_root.cc
+// clang-format on
 // What scripts/pack_root.py writes is what the kernel reads; and whatever else it is given, it
 // answers with an error or with values inside the blob.
 #include "core/base/types.hh"

@@ -1,8 +1,7 @@
-// clang-format off: the next line is read by the build
-// sources: core/posix/pipe.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc
-// core/mem/io_buffers.cc A pipe's ring of pages against a plain queue of bytes, and what its ends
+// clang-format off
+// sources: core/posix/pipe.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
 // clang-format on
-// report.
+// A pipe's ring of pages against a plain queue of bytes, and what its ends report.
 #include "core/posix/pipe.hh"
 #include "fake_kernel.hh"
 #include <deque>

@@ -1,15 +1,9 @@
-// clang-format off: the next line is read by the build
-// sources: core/fs/node.cc core/fs/path.cc core/fs/tmpfs_node.cc core/fs/tmpfs_file.cc
-// core/fs/tmpfs_directory.cc core/fs/node_files.cc core/fs/page_tree.cc core/fs/packed_root.cc
-// core/fs/root.cc core/fs/pseudo.cc core/posix/fd_table.cc core/posix/file.cc
-// core/posix/sys_open.cc core/posix/sys_dir.cc core/posix/sys_links.cc core/posix/sys_path_stat.cc
-// core/posix/sys_path_file.cc core/posix/sys_file.cc core/posix/sys_io.cc
-// core/posix/sys_descriptors.cc core/posix/sys_umask.cc core/posix/sys_attributes.cc
-// core/mem/app_memory.cc core/mem/io_buffers.cc The file tree against the host's: the same random
+// clang-format off
+// sources: core/fs/node.cc core/fs/path.cc core/fs/tmpfs_node.cc core/fs/tmpfs_file.cc core/fs/tmpfs_directory.cc core/fs/node_files.cc core/fs/page_tree.cc core/fs/packed_root.cc core/fs/root.cc core/fs/pseudo.cc core/posix/fd_table.cc core/posix/file.cc core/posix/sys_open.cc core/posix/sys_dir.cc core/posix/sys_links.cc core/posix/sys_path_stat.cc core/posix/sys_path_file.cc core/posix/sys_file.cc core/posix/sys_io.cc core/posix/sys_descriptors.cc core/posix/sys_umask.cc core/posix/sys_attributes.cc core/mem/app_memory.cc core/mem/io_buffers.cc
 // clang-format on
-// calls are made to both, and every result, every errno and, at the end, the whole tree must be
-// equal. Once in an empty directory, once over a packed root, where names and contents come out of
-// the image.
+// The file tree against the host's: the same random calls are made to both, and every result, every
+// errno and, at the end, the whole tree must be equal. Once in an empty directory, once over a
+// packed root, where names and contents come out of the image.
 #include "core/fs/path.hh"
 #include "core/fs/pseudo.hh"
 #include "core/fs/tmpfs.hh"
