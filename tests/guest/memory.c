@@ -75,6 +75,7 @@ static int calling(char* p) {
 
 static const char constant[] = "in the read-only part";
 
+#pragma GCC diagnostic ignored "-Winfinite-recursion" // on purpose
 static int deeper(volatile char* above) {
   volatile char here[4096];
   here[0] = above[0];
@@ -350,7 +351,8 @@ static unsigned long free_memory(void) {
 }
 
 static void allocating(void) {
-  ok(malloc(1ul << 62) == NULL && errno == ENOMEM && !calloc(1ul << 40, 1ul << 40),
+  volatile size_t many = 1ul << 40;
+  ok(malloc(1ul << 62) == NULL && errno == ENOMEM && !calloc(many, many),
      "malloc: impossible sizes");
   unsigned long before = free_memory();
   static char* blocks[20000];
