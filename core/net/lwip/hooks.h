@@ -2,6 +2,7 @@
 #ifndef OBLAKO_LWIP_HOOKS_H
 #define OBLAKO_LWIP_HOOKS_H
 
+#include "lwip/err.h"
 #include "lwip/ip_addr.h"
 #include "lwip/pbuf.h"
 
@@ -9,6 +10,7 @@
 extern "C" {
 #endif
 
+struct netif;
 struct tcp_pcb;
 
 /* Initial sequence number: a keyed hash of the connection plus a clock (RFC 6528). */
@@ -29,6 +31,17 @@ struct tcp_pcb *oblako_tcp_find(const ip_addr_t *local_ip, u16_t local_port,
  * core/net/send_buffer.cc). */
 struct pbuf *oblako_tcp_reference(u16_t length);
 #define TCP_WRITE_REFERENCE(layer, length) oblako_tcp_reference(length)
+
+/* Memory of packet buffers (patch 09, core/net/pools.cc). */
+void *oblako_pbuf_allocate(size_t bytes);
+void oblako_pbuf_release(struct pbuf *p);
+#define PBUF_RAM_MALLOC oblako_pbuf_allocate
+#define PBUF_RAM_FREE oblako_pbuf_release
+
+/* The short way out for TCP over IPv4 (patch 10, core/net/fast_path.cc). */
+err_t oblako_tcp_output_if(struct pbuf *p, const ip_addr_t *src, const ip_addr_t *dst, u8_t ttl,
+                           u8_t tos, u8_t protocol, struct netif *n);
+#define TCP_OUTPUT_IF oblako_tcp_output_if
 
 #ifdef __cplusplus
 }

@@ -13,13 +13,15 @@
 #define LWIP_TIMERS 0 /* core/net/timers.cc calls the protocols' timer functions */
 #define LWIP_STATS 0
 
-/* --- memory: everything from the heap, so that the number of connections is set by memory */
+/* --- memory: everything from the heap, so that the number of connections is set by memory; what
+ * every packet needs through free lists (core/net/pools.cc instead of memp.c) */
 #define MEM_ALIGNMENT 8
 #define MEM_LIBC_MALLOC 1
 #define MEMP_MEM_MALLOC 1
 #define PBUF_POOL_SIZE 0
 #define LWIP_SUPPORT_CUSTOM_PBUF 1
 #define LWIP_PBUF_REF_T uint16_t
+#define LWIP_PBUF_CUSTOM_DATA uint8_t size_class; /* core/net/pools.cc */
 
 /* --- link layer */
 #define LWIP_ARP 1

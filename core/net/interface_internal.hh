@@ -1,0 +1,44 @@
+// One network interface, as interface.cc and the fast path see it.
+#pragma once
+
+#include "core/net/device.hh"
+#include "lwip/netif.h"
+#include <stdint.h>
+
+namespace oblako::net {
+
+// Where frames for an IPv4 address were last sent: the Ethernet header to put in front of the next.
+struct neighbour {
+  uint32_t ip; // network byte order, 0: none
+  uint32_t learnt; // TCP's tick counter
+  uint8_t header[14];
+};
+
+struct interface {
+  static constexpr unsigned neighbour_count = 16; // a power of two
+
+  netif n; // first: lwIP's callbacks get a pointer to it
+  device* dev;
+  unsigned lent;       // receive buffers that pbufs point into
+  bool checksums_sent; // by the device
+  bool queued;         // frames or buffers since the last flush
+  bool ring_was_full;
+  neighbour neighbours[neighbour_count];
+};
+
+inline interface& interface_of(netif* n) { return *reinterpret_cast<interface*>(n); }
+// True for interfaces of this kind (the loopback is lwIP's own).
+bool is_ours(const netif* n);
+
+// Queues a frame; the device holds a reference to the packet buffer until it has sent it.
+// Errors: ERR_MEM (the ring is full), ERR_IF, ERR_BUF (too many pieces).
+err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload);
+
+// --- fast_path.cc
+// Remembers the way of a frame that went through all layers.
+void learn_neighbour(interface& i, const void* frame, uint32_t contiguous);
+// Takes an ordinary TCP packet over IPv4 whose transport checksum is known to be right. False: the
+// packet needs lwIP's full attention, nothing has happened to it.
+bool fast_input(interface& i, pbuf* p);
+
+} // namespace oblako::net

@@ -1,0 +1,100 @@
+// Free lists for what every packet takes and gives back: TCP segments, packet buffers and the other
+// fixed structures of lwIP. Taking from a list and giving back costs a few instructions; what a list
+// does not hold comes from and goes to the kernel heap. Guarded by the stack's lock.
+#include "core/base/types.hh"
+#include "core/mem/heap.hh"
+#include "hooks.h"
+#include "lwip/dhcp.h"
+#include "lwip/etharp.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/memp.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+#include "lwip/priv/nd6_priv.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/udp.h"
+
+namespace oblako::net {
+namespace {
+
+class free_list {
+public:
+  constexpr free_list(uint16_t size, uint16_t limit) : size_(size), limit_(limit) {}
+
+  void* take() {
+    if (!first_) [[unlikely]]
+      return mem::allocate(size_);
+    item* i = first_;
+    first_ = i->next;
+    --count_;
+    return i;
+  }
+  void give(void* memory) {
+    if (count_ == limit_) [[unlikely]]
+      return mem::release_sized(memory, size_);
+    auto* i = static_cast<item*>(memory);
+    i->next = first_;
+    first_ = i;
+    ++count_;
+  }
+  uint16_t size() const { return size_; }
+
+private:
+  struct item {
+    item* next;
+  };
+  item* first_ = nullptr;
+  uint16_t count_ = 0;
+  const uint16_t size_, limit_;
+};
+
+constexpr uint16_t kept(memp_t type) {
+  return type == MEMP_TCP_SEG || type == MEMP_PBUF ? 256 : type == MEMP_TCP_PCB ? 16 : 0;
+}
+
+// One list for each kind of structure that lwIP allocates.
+constinit free_list structures[MEMP_MAX] = {
+#define LWIP_MEMPOOL(name, num, size, desc) {LWIP_MEM_ALIGN_SIZE(size), kept(MEMP_##name)},
+#include "lwip/priv/memp_std.h"
+};
+
+// Packet buffers: an acknowledgement or a short message, and a full segment. A buffer's
+// size_class is its list's number; others are the heap's.
+constexpr u8_t of_the_heap = 0xff;
+constinit free_list buffers[] = {{256, 256}, {2048, 32}};
+
+} // namespace
+} // namespace oblako::net
+
+using namespace oblako;
+using namespace oblako::net;
+
+extern "C" {
+
+void* memp_malloc(memp_t type) { return structures[type].take(); }
+
+void memp_free(memp_t type, void* memory) {
+  if (memory)
+    structures[type].give(memory);
+}
+
+void* oblako_pbuf_allocate(size_t bytes) {
+  u8_t size_class = 0;
+  for (; size_class < 2; ++size_class)
+    if (bytes <= buffers[size_class].size())
+      break;
+  void* memory = size_class < 2 ? buffers[size_class].take() : mem::allocate(bytes);
+  if (memory)
+    static_cast<pbuf*>(memory)->size_class = size_class < 2 ? size_class : of_the_heap;
+  return memory;
+}
+
+void oblako_pbuf_release(pbuf* p) {
+  if (p->size_class == of_the_heap)
+    mem::release(p);
+  else
+    buffers[p->size_class].give(p);
+}
+
+} // extern "C"
