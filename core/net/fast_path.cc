@@ -7,7 +7,6 @@
 #include "lwip/ip.h"
 #include "lwip/ip4.h"
 #include "lwip/priv/tcp_priv.h"
-#include <string.h>
 
 namespace oblako::net {
 namespace {
@@ -33,9 +32,18 @@ neighbour& slot_of(interface& i, uint32_t ip) {
   return i.neighbours[(ip >> 24 ^ ip >> 16) % interface::neighbour_count];
 }
 
-constexpr uint32_t halves(uint32_t word) { return (word & 0xffff) + (word >> 16); }
+// Sums of 32-bit words fold to the ones' complement sum of their halves (RFC 1071).
+uint16_t fold(uint64_t sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+  return static_cast<uint16_t>((sum & 0xffff) + (sum >> 16));
+}
 
-uint16_t fold(uint32_t sum) { return static_cast<uint16_t>(halves(halves(sum))); }
+uint64_t sum_of_header(const void* ip) {
+  uint32_t words[ip_header / 4];
+  __builtin_memcpy(words, ip, sizeof words);
+  return uint64_t{words[0]} + words[1] + words[2] + words[3] + words[4];
+}
 
 // True if there is room for the headers in front of the segment, in the same buffer.
 bool has_room(const pbuf* p) {
@@ -48,13 +56,13 @@ bool has_room(const pbuf* p) {
 
 void learn_neighbour(interface& i, const void* frame, uint32_t contiguous) {
   const auto* h = static_cast<const frame_headers*>(frame);
-  if (contiguous < sizeof *h || memcmp(h->ethernet + 12, &type_ipv4, 2) != 0 ||
+  if (contiguous < sizeof *h || __builtin_memcmp(h->ethernet + 12, &type_ipv4, 2) != 0 ||
       (h->ethernet[0] & 1) || h->protocol != protocol_tcp)
     return;
   neighbour& n = slot_of(i, h->to);
   n.ip = h->to;
   n.learnt = tcp_ticks;
-  memcpy(n.header, h->ethernet, sizeof n.header);
+  __builtin_memcpy(n.header, h->ethernet, sizeof n.header);
 }
 
 bool fast_input(interface& i, pbuf* p) {
@@ -69,12 +77,7 @@ bool fast_input(interface& i, pbuf* p) {
   const uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(&i.n));
   if ((h->from & 0xff) - 1 >= 223 || (h->from & ~mask) == ~mask || h->to == h->from)
     return false;
-  uint16_t words[10];
-  memcpy(words, ip, sizeof words);
-  uint32_t sum = 0;
-  for (uint16_t w : words)
-    sum += w;
-  if (fold(sum) != 0xffff)
+  if (fold(sum_of_header(ip)) != 0xffff)
     return false;
 
   ip_data.current_netif = ip_data.current_input_netif = &i.n;
@@ -108,7 +111,7 @@ extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_ad
   auto* segment = static_cast<uint8_t*>(p->payload);
   const uint16_t segment_length = p->tot_len;
   auto& h = *reinterpret_cast<frame_headers*>(segment - sizeof(frame_headers));
-  memcpy(h.ethernet, way.header, sizeof h.ethernet);
+  __builtin_memcpy(h.ethernet, way.header, sizeof h.ethernet);
   h.version = 0x45;
   h.service = tos;
   h.length = __builtin_bswap16(static_cast<uint16_t>(segment_length + ip_header));
@@ -118,9 +121,8 @@ extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_ad
   h.protocol = protocol;
   h.from = from;
   h.to = to;
-  const uint32_t addresses = halves(from) + halves(to);
-  h.checksum = static_cast<uint16_t>(~fold(addresses + (0x45u | uint32_t{tos} << 8) + h.length +
-                                           h.id + (ttl | uint32_t{protocol} << 8)));
+  h.checksum = 0;
+  h.checksum = static_cast<uint16_t>(~fold(sum_of_header(&h.version)));
   p->payload = &h;
   p->len = static_cast<u16_t>(p->len + sizeof h);
   p->tot_len = static_cast<u16_t>(p->tot_len + sizeof h);
@@ -129,9 +131,9 @@ extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_ad
   if (i.checksums_sent) {
     // The field holds the pseudo-header's sum; the device adds the rest.
     constexpr uint16_t field = 16;
-    const uint16_t sum = fold(addresses + (uint32_t{protocol} << 8) +
+    const uint16_t sum = fold(uint64_t{from} + to + (uint32_t{protocol} << 8) +
                               __builtin_bswap16(segment_length));
-    memcpy(segment + field, &sum, sizeof sum);
+    __builtin_memcpy(segment + field, &sum, sizeof sum);
     offload.needs_checksum = true;
     offload.checksum_start = sizeof(frame_headers);
     offload.checksum_offset = field;

@@ -17,7 +17,8 @@ unsigned receive_frames();
 // Lets the devices give back what they have sent.
 void reclaim_frames();
 // True if frames have been queued that the devices have not been told of.
-bool frames_queued();
+extern bool any_frames_queued;
+inline bool frames_queued() { return any_frames_queued; }
 void flush_devices();
 // False if a device had a frame in the meantime.
 bool enable_device_interrupts();

@@ -1,13 +1,15 @@
 // Moving data: from the application into segments, and from received packets to the application.
 //
-// A small write is copied once onto the stack and from there by lwIP into the segment's own pbuf: one
-// packet buffer, no more. A larger one is copied once into a send_buffer that the segments refer to.
+// A small write goes straight into a segment of its own if nothing waits before it, or else over the
+// stack into lwIP's last unsent segment. A larger one is copied once into a send_buffer that the
+// segments refer to.
 #include "core/net/tcp_socket.hh"
 
 #include "core/net/poller.hh"
 #include "core/net/port.hh"
 #include "core/net/send_buffer.hh"
 #include "core/net/stack.hh"
+#include "core/net/tcp_segment.hh"
 #include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
 #include <sys/epoll.h>
@@ -197,6 +199,8 @@ result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
 }
 
 result<size_t> tcp_socket::queue_small(mem::io_buffers& from, size_t bytes, bool more) {
+  if (!more && fits_segment(*pcb_, bytes))
+    return queue_segment(*pcb_, from, bytes);
   uint8_t staging[small_write];
   const mem::io_buffers before = from;
   const size_t got = TRY(from.get(staging, bytes));

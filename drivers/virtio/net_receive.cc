@@ -48,11 +48,9 @@ void net_receiver::give_back(buffer* b) {
 }
 
 bool net_receiver::post(buffer* b) {
-  auto c = queue_.begin(1);
-  if (!c.ok())
+  const chain_buffer whole = {to_device(b->data()), buffer_bytes, true};
+  if (!queue_.submit_short(&whole, 1, b).ok())
     return false;
-  c->add_writable(to_device(b->data()), buffer_bytes);
-  queue_.submit(c.take(), b);
   ++posted_;
   return true;
 }

@@ -22,13 +22,11 @@ result<void> net_transmitter::transmit(const net::segment* parts, size_t count,
   if (count == 0 || count >= queue_.size())
     return error::inval;
   // A chain takes at least one of the ring's descriptors and there is a slot for each of those.
-  auto c = queue_.begin(static_cast<uint16_t>(count + 1));
-  if (!c.ok()) {
-    waiting_ |= c.code() == error::again;
-    return c.code();
-  }
   slot* s = free_;
-  free_ = s->next_free;
+  if (!s) {
+    waiting_ = true;
+    return error::again;
+  }
   s->done = done;
   s->cookie = cookie;
   s->header = {};
@@ -42,13 +40,35 @@ result<void> net_transmitter::transmit(const net::segment* parts, size_t count,
     s->header.gso_size = offload.gso_size;
     s->header.header_length = offload.header_length;
   }
-  c->add_readable(to_device(&s->header), sizeof s->header);
-  for (size_t i = 0; i < count; ++i) {
-    c->add_readable(to_device(parts[i].data), parts[i].length);
-    bytes_ += parts[i].length;
+  auto queued = queue(*s, parts, count);
+  if (!queued.ok()) {
+    waiting_ |= queued.code() == error::again;
+    return queued;
   }
-  queue_.submit(c.take(), s);
+  free_ = s->next_free;
+  for (size_t i = 0; i < count; ++i)
+    bytes_ += parts[i].length;
   ++frames_;
+  return {};
+}
+
+// Header and pieces as one chain.
+result<void> net_transmitter::queue(slot& s, const net::segment* parts, size_t count) {
+  const chain_buffer header = {to_device(&s.header), sizeof s.header, false};
+  if (count < virtqueue::direct_limit) {
+    chain_buffer all[virtqueue::direct_limit];
+    all[0] = header;
+    for (size_t i = 0; i < count; ++i)
+      all[i + 1] = {to_device(parts[i].data), parts[i].length, false};
+    return queue_.submit_short(all, static_cast<uint16_t>(count + 1), &s);
+  }
+  auto c = queue_.begin(static_cast<uint16_t>(count + 1));
+  if (!c.ok())
+    return c.code();
+  c->add_readable(header.address, header.length);
+  for (size_t i = 0; i < count; ++i)
+    c->add_readable(to_device(parts[i].data), parts[i].length);
+  queue_.submit(c.take(), &s);
   return {};
 }
 

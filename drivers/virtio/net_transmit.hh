@@ -34,6 +34,7 @@ private:
     void (*done)(void*);
     void* cookie;
   };
+  result<void> queue(slot& s, const net::segment* parts, size_t count);
   void finish(slot* s);
 
   virtqueue& queue_;

@@ -9,10 +9,6 @@ namespace oblako::virtio {
 
 namespace {
 
-// Up to here a chain uses the ring's own descriptors: the device reads them with less effort than
-// an indirect table.
-constexpr uint16_t direct_limit = 4;
-
 // Spec 2.6.7.2: an index update from `old_index` to `new_index` passed the event.
 bool passed(uint16_t event, uint16_t new_index, uint16_t old_index) {
   return static_cast<uint16_t>(new_index - event - 1) <
@@ -101,7 +97,42 @@ void virtqueue::submit(chain&& c, void* cookie) {
     d.next = 0;
   }
   c.queue_ = nullptr;
-  memory_.available->ring[available_index_ & (size_ - 1)] = c.head_;
+  publish(c.head_);
+}
+
+result<void> virtqueue::submit_short(const chain_buffer* buffers, uint16_t count, void* cookie) {
+  if (broken_) [[unlikely]]
+    return error::io;
+  if (count > free_count_) [[unlikely]]
+    return error::again;
+  const uint16_t head = free_head_;
+  uint16_t at = head;
+  uint32_t writable = 0;
+  for (uint16_t left = count; left != 0; --left, ++buffers) {
+    spec::descriptor& d = memory_.descriptors[at];
+    at = memory_.records[at].next;
+    d.address = raw(buffers->address);
+    d.length = buffers->length;
+    d.flags = left == 1 ? 0 : spec::descriptor_next;
+    d.next = left == 1 ? 0 : at;
+    if (buffers->writable) {
+      d.flags |= spec::descriptor_write;
+      writable += buffers->length;
+    }
+  }
+  free_head_ = at;
+  free_count_ = static_cast<uint16_t>(free_count_ - count);
+  chain_record& record = memory_.records[head];
+  record.cookie = cookie;
+  record.indirect = nullptr;
+  record.writable_bytes = writable;
+  record.count = count;
+  publish(head);
+  return {};
+}
+
+void virtqueue::publish(uint16_t head) {
+  memory_.available->ring[available_index_ & (size_ - 1)] = head;
   ++available_index_;
   ++in_flight_;
   // release: the device that sees the index also sees descriptors and ring entry (2.6.13.2).
@@ -120,7 +151,8 @@ void virtqueue::release_descriptors(uint16_t head, uint16_t count) {
 void virtqueue::complete(uint16_t head, uint32_t written, completion& out) {
   chain_record& record = memory_.records[head];
   out = {record.cookie, written};
-  mem::release(record.indirect);
+  if (record.indirect) [[unlikely]]
+    mem::release(record.indirect);
   const uint16_t count = record.count;
   record.cookie = nullptr;
   record.indirect = nullptr;

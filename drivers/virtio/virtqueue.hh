@@ -65,6 +65,13 @@ private:
   uint32_t writable_ = 0;
 };
 
+// One buffer of a chain that is handed over in one go.
+struct chain_buffer {
+  device_addr address;
+  uint32_t length;
+  bool writable; // by the device
+};
+
 // What a driver keeps about a chain in flight; the device never sees it.
 struct chain_record {
   void* cookie;
@@ -110,6 +117,13 @@ public:
   // Hands the chain to the device. `cookie` (not nullptr) comes back with its completion.
   void submit(chain&& c, void* cookie);
 
+  // begin(), add and submit() in one, for a short chain in the ring's own descriptors: what every
+  // packet takes. `count` is 1 to direct_limit. Errors: again, io.
+  result<void> submit_short(const chain_buffer* buffers, uint16_t count, void* cookie);
+  // Up to here a chain uses the ring's own descriptors: the device reads them with less effort than
+  // an indirect table.
+  static constexpr uint16_t direct_limit = 4;
+
   // The next chain the device is done with. False: none, or the queue is broken.
   bool take_completed(completion& out);
   // Takes back chains the device never finished, after a reset. False: no more.
@@ -135,6 +149,7 @@ private:
     return *reinterpret_cast<const volatile uint16_t*>(end);
   }
   void release_descriptors(uint16_t head, uint16_t count);
+  void publish(uint16_t head);
   void complete(uint16_t head, uint32_t written, completion& out);
 
   ring_memory memory_;

@@ -12,6 +12,10 @@
 #define LWIP_COMPAT_SOCKETS 0
 #define LWIP_TIMERS 0 /* core/net/timers.cc calls the protocols' timer functions */
 #define LWIP_STATS 0
+/* With -ffreestanding plain memcpy is a call even for four bytes. */
+#define MEMCPY(dst, src, len) __builtin_memcpy(dst, src, len)
+#define SMEMCPY(dst, src, len) __builtin_memcpy(dst, src, len)
+#define MEMMOVE(dst, src, len) __builtin_memmove(dst, src, len)
 
 /* --- memory: everything from the heap, so that the number of connections is set by memory; what
  * every packet needs through free lists (core/net/pools.cc instead of memp.c) */
