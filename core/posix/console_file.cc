@@ -1,5 +1,5 @@
-// Console output goes to the log's console in pieces as large as the stack allows; input comes
-// from the serial driver through a ring, line by line as a terminal in canonical mode gives it.
+// The console's output side, which goes to the log's console piece by piece, and the open file
+// behind descriptors 0, 1 and 2.
 #include "core/posix/console_file.hh"
 #include "core/log/console.hh"
 #include <fcntl.h>
@@ -13,48 +13,6 @@ namespace oblako::posix {
 
 namespace {
 
-constexpr uint32_t input_size = 1024;   // power of two
-constexpr char end_of_transmission = 4; // ^D
-
-// `lines` counts complete lines (and ^D) in the ring. The ring is apart so that it lies in .bss.
-char input_ring[input_size];
-struct console_input {
-  sched::spinlock lock{sched::lock_rank::device};
-  uint32_t head = 0, tail = 0, lines = 0;
-  bool started = false;
-};
-constinit console_input input;
-
-void start_input() {
-  if (!input.started && oblako_start_console_input) {
-    input.started = true;
-    oblako_start_console_input();
-  }
-}
-
-bool line_ready() {
-  return __atomic_load_n(&input.lines, __ATOMIC_SEQ_CST) != 0;
-}
-
-// Takes up to `size` bytes, at most one line. Nothing but ^D before the line's end is end of file.
-size_t take_line(char* to, size_t size) {
-  sched::spinlock_guard guard(input.lock);
-  size_t n = 0;
-  while (input.head != input.tail && n < size) {
-    const char c = input_ring[input.head++ % input_size];
-    if (c == end_of_transmission) {
-      --input.lines;
-      break;
-    }
-    to[n++] = c;
-    if (c == '\n') {
-      --input.lines;
-      break;
-    }
-  }
-  return n;
-}
-
 struct window_size {
   uint16_t rows, columns, x, y;
 };
@@ -64,17 +22,7 @@ struct window_size {
 result<size_t> console_file::read(mem::io_buffers& to) {
   if ((flags() & O_ACCMODE) == O_WRONLY)
     return error::badf;
-  if (to.remaining() == 0)
-    return size_t{0};
-  start_input();
-  if (!line_ready()) {
-    if (flags() & O_NONBLOCK)
-      return error::again;
-    TRY(sched::wait_until(readiness(), line_ready));
-  }
-  char line[256];
-  const size_t n = take_line(line, min_of(sizeof line, to.remaining()));
-  return n ? to.put(line, n) : result<size_t>(size_t{0});
+  return oblako_read_console ? oblako_read_console(*this, to) : result<size_t>(error::io);
 }
 
 result<size_t> console_file::write(mem::io_buffers& from) {
@@ -133,15 +81,16 @@ result<long> console_file::control(unsigned long request, void* app_argument) {
     TRY(mem::write_app(static_cast<int*>(app_argument), 1));
     return 0L;
   case FIONREAD:
-    TRY(mem::write_app(static_cast<int*>(app_argument), static_cast<int>(input.tail - input.head)));
+    TRY(mem::write_app(static_cast<int*>(app_argument),
+                       oblako_console_bytes ? static_cast<int>(oblako_console_bytes()) : 0));
     return 0L;
   }
   return error::notty;
 }
 
 uint32_t console_file::poll_events() {
-  start_input();
-  return EPOLLOUT | EPOLLWRNORM | (line_ready() ? EPOLLIN | EPOLLRDNORM : 0);
+  const bool line = oblako_console_line_ready && oblako_console_line_ready();
+  return EPOLLOUT | EPOLLWRNORM | (line ? EPOLLIN | EPOLLRDNORM : 0);
 }
 
 namespace {
@@ -154,6 +103,11 @@ alignas(console_file) unsigned char console_storage[sizeof(console_file)];
 mem::ref<file> console() {
   open_standard_files();
   return mem::ref<file>::share(the_console);
+}
+
+sched::wait_queue* console_readiness() {
+  console_file* f = __atomic_load_n(&the_console, __ATOMIC_ACQUIRE);
+  return f ? &f->readiness() : nullptr;
 }
 
 void open_standard_files() {
@@ -181,22 +135,3 @@ result<mem::ref<file>> missing_file(int fd) {
 }
 
 } // namespace oblako::posix
-
-using namespace oblako::posix;
-
-extern "C" void oblako_console_input(const char* bytes, size_t count) {
-  {
-    oblako::sched::spinlock_guard guard(input.lock);
-    for (size_t i = 0; i < count && input.tail - input.head < input_size; ++i) {
-      const char c = bytes[i] == '\r' ? '\n' : bytes[i];
-      // A full ring without a line end would never be read: its last place is kept for one.
-      if (input.tail - input.head == input_size - 1 && c != '\n')
-        continue;
-      input_ring[input.tail++ % input_size] = c;
-      if (c == '\n' || c == end_of_transmission)
-        ++input.lines;
-    }
-  }
-  if (console_file* f = __atomic_load_n(&the_console, __ATOMIC_ACQUIRE))
-    f->readiness().wake_all(EPOLLIN | EPOLLRDNORM);
-}

@@ -19,11 +19,16 @@ public:
 
 // A new reference to the console.
 mem::ref<file> console();
+// Where its readers wait; nullptr as long as nobody has opened it. Context: any.
+sched::wait_queue* console_readiness();
 
 } // namespace oblako::posix
 
-// The serial driver hands in what was typed. Bytes beyond what fits are dropped. Context: any,
-// interrupts too.
-extern "C" void oblako_console_input(const char* bytes, size_t count);
-// Offered by the serial driver: called once, when the application first waits for input.
-extern "C" [[gnu::weak]] void oblako_start_console_input();
+// The input side (console_input.cc), in images that read.
+extern "C" {
+[[gnu::weak]] oblako::result<size_t> oblako_read_console(oblako::posix::console_file& f,
+                                                         oblako::mem::io_buffers& to);
+// Starts input, too: whoever waits for a line wants it to come.
+[[gnu::weak]] bool oblako_console_line_ready();
+[[gnu::weak]] size_t oblako_console_bytes();
+}

@@ -163,3 +163,9 @@ extern "C" long do_ioctl(int fd, unsigned request, void* argument) {
   }
   return to_syscall((*f)->control(request, argument));
 }
+
+OBLAKO_SYSCALL(sys_lseek, do_lseek);
+extern "C" long do_lseek(int fd, int64_t offset, int whence) {
+  auto f = get_file(fd);
+  return f.ok() ? to_syscall((*f)->seek(offset, whence)) : to_syscall(result<void>(f.code()));
+}

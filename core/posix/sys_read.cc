@@ -1,9 +1,8 @@
-// read and write in all their forms. What a transfer means is the file's business.
+// read in all its forms. What a transfer means is the file's business.
 #include "arch/x64/syscall_entry.hh"
+#include "core/base/needs.hh"
 #include "core/posix/file.hh"
 #include "core/posix/io_vector.hh"
-#include <fcntl.h>
-#include <unistd.h>
 
 using namespace oblako;
 using namespace oblako::posix;
@@ -22,6 +21,7 @@ long bad_descriptor() {
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_read, do_read);
 extern "C" long do_read(int fd, void* to, size_t bytes) {
+  OBLAKO_NEEDS(oblako_read_console);
   auto f = get_file(fd);
   if (!f.ok()) [[unlikely]]
     return bad_descriptor();
@@ -31,36 +31,15 @@ extern "C" long do_read(int fd, void* to, size_t bytes) {
   return to_syscall((*f)->read(*buffers));
 }
 
-OBLAKO_SYSCALL_RESTARTABLE(sys_write, do_write);
-extern "C" long do_write(int fd, const void* from, size_t bytes) {
-  auto f = get_file(fd);
-  if (!f.ok()) [[unlikely]]
-    return bad_descriptor();
-  auto buffers = app_buffer(from, bytes);
-  if (!buffers.ok()) [[unlikely]]
-    return to_syscall(result<void>(buffers.code()));
-  return to_syscall((*f)->write(*buffers));
-}
-
 OBLAKO_SYSCALL_RESTARTABLE(sys_readv, do_readv);
 extern "C" long do_readv(int fd, const iovec* vector, long count) {
+  OBLAKO_NEEDS(oblako_read_console);
   auto f = get_file(fd);
   if (!f.ok())
     return bad_descriptor();
   io_vector v;
   auto buffers = v.load(vector, count);
   return buffers.ok() ? to_syscall((*f)->read(*buffers)) : to_syscall(result<void>(buffers.code()));
-}
-
-OBLAKO_SYSCALL_RESTARTABLE(sys_writev, do_writev);
-extern "C" long do_writev(int fd, const iovec* vector, long count) {
-  auto f = get_file(fd);
-  if (!f.ok())
-    return bad_descriptor();
-  io_vector v;
-  auto buffers = v.load(vector, count);
-  return buffers.ok() ? to_syscall((*f)->write(*buffers))
-                      : to_syscall(result<void>(buffers.code()));
 }
 
 namespace {
@@ -73,14 +52,6 @@ result<size_t> read_at(int fd, result<mem::io_buffers> buffers, int64_t offset) 
   return f->read_at(to, static_cast<uint64_t>(offset));
 }
 
-result<size_t> write_at(int fd, result<mem::io_buffers> buffers, int64_t offset) {
-  auto f = TRY(get_file(fd));
-  auto from = TRY(std::move(buffers));
-  if (offset < 0)
-    return error::inval;
-  return f->write_at(from, static_cast<uint64_t>(offset));
-}
-
 // The flags of preadv2/pwritev2 that ask for nothing we do not do anyway.
 constexpr int harmless_flags = 0x1 | 0x2 | 0x4; // RWF_HIPRI, RWF_DSYNC, RWF_SYNC
 
@@ -91,22 +62,11 @@ extern "C" long do_pread64(int fd, void* to, size_t bytes, int64_t offset) {
   return to_syscall(read_at(fd, app_buffer(to, bytes), offset));
 }
 
-OBLAKO_SYSCALL_RESTARTABLE(sys_pwrite64, do_pwrite64);
-extern "C" long do_pwrite64(int fd, const void* from, size_t bytes, int64_t offset) {
-  return to_syscall(write_at(fd, app_buffer(from, bytes), offset));
-}
-
 // The offset of the vector forms comes in two halves; on x86-64 the first holds all of it.
 OBLAKO_SYSCALL_RESTARTABLE(sys_preadv, do_preadv);
 extern "C" long do_preadv(int fd, const iovec* vector, long count, int64_t offset) {
   io_vector v;
   return to_syscall(read_at(fd, v.load(vector, count), offset));
-}
-
-OBLAKO_SYSCALL_RESTARTABLE(sys_pwritev, do_pwritev);
-extern "C" long do_pwritev(int fd, const iovec* vector, long count, int64_t offset) {
-  io_vector v;
-  return to_syscall(write_at(fd, v.load(vector, count), offset));
 }
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_preadv2, do_preadv2);
@@ -115,18 +75,4 @@ extern "C" long do_preadv2(int fd, const iovec* vector, long count, int64_t offs
   if (flags & ~harmless_flags)
     return to_syscall(result<void>(error::opnotsupp));
   return offset == -1 ? do_readv(fd, vector, count) : do_preadv(fd, vector, count, offset);
-}
-
-OBLAKO_SYSCALL_RESTARTABLE(sys_pwritev2, do_pwritev2);
-extern "C" long do_pwritev2(int fd, const iovec* vector, long count, int64_t offset, long,
-                            int flags) {
-  if (flags & ~harmless_flags)
-    return to_syscall(result<void>(error::opnotsupp));
-  return offset == -1 ? do_writev(fd, vector, count) : do_pwritev(fd, vector, count, offset);
-}
-
-OBLAKO_SYSCALL(sys_lseek, do_lseek);
-extern "C" long do_lseek(int fd, int64_t offset, int whence) {
-  auto f = get_file(fd);
-  return f.ok() ? to_syscall((*f)->seek(offset, whence)) : bad_descriptor();
 }
