@@ -11,7 +11,7 @@ flags="-O2 -g1 -fPIE -ffunction-sections -fdata-sections -fno-stack-protector -f
 
 # An override replaces every musl file of its own name (x.c or x.s), generic and x86_64 alike.
 overrides=$(find "$here/overrides" -name "*.[cs]" -printf "%f\n" | LC_ALL=C sort)
-key=$({ echo "$source_dir" "$flags"; gcc -dumpfullversion; cat "$here/build_musl.sh"
+key=$({ echo "$source_dir" "$flags"; gcc -dumpfullversion; cat "$here/build_musl.sh" "$here/replaced.txt"
   for f in "$here"/overlay/* "$here"/overrides/*; do basename "$f"; cat "$f"; done; } | sha256sum | cut -c1-16)
 out=$cache/musl/$key
 if [ -f "$out/complete" ]; then
@@ -63,6 +63,12 @@ CC="gcc -I$work/overlay -ffile-prefix-map=$work/musl=musl" CFLAGS="$flags" \
 sed -i '/^AOBJS = /d' config.mak
 make -j"$(nproc)" lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o install-headers >"$work/make.log" 2>&1 ||
   { grep -A5 "error" "$work/make.log" | cut -c1-300 >&2; echo "building musl failed" >&2; exit 1; }
+# Members whose functions libc/malloc and libc/string provide: while they are there, musl's own
+# references would find them first. Two members may share a name, so one at a time.
+while read -r member; do
+  ar d lib/libc.a "$member"
+done <"$here/replaced.txt"
+ranlib -D lib/libc.a
 mkdir -p "$work/install/lib"
 cp lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o "$work/syscalls.txt" "$work/install/lib/"
 touch "$work/install/complete"
