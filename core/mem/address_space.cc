@@ -6,9 +6,9 @@
 
 namespace oblako::mem {
 
-namespace {
+constinit address_space the_space;
 
-address_space the_space;
+namespace {
 
 // New mappings go upwards from here, first fit. Below lie the image and the break; the first
 // gigabyte ends here, so the first mappings share the upper page tables with the image.
@@ -28,13 +28,10 @@ bool same_kind(const area& left, const area& right) {
 
 } // namespace
 
-address_space& space() {
-  if (!the_space.constructed_) [[unlikely]] {
-    the_space.areas_.construct();
-    the_space.constructed_ = true;
-    the_space.search_from_ = mapping_base;
-  }
-  return the_space;
+void address_space::construct() {
+  areas_.construct();
+  constructed_ = true;
+  search_from_ = mapping_base;
 }
 
 area* address_space::first_behind(uintptr_t address) {

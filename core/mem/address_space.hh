@@ -92,6 +92,7 @@ public:
 
 private:
   friend address_space& space();
+  void construct();
   area* find_in_tree(uintptr_t address);
   bool try_merge(area& left, area& right);
   void erase(area& a);
@@ -105,7 +106,13 @@ private:
   size_t largest_hole_ = 0;
 };
 
-address_space& space();
+extern address_space the_space; // there is one
+
+inline address_space& space() {
+  if (!the_space.constructed_) [[unlikely]]
+    the_space.construct();
+  return the_space;
+}
 
 // Frames given back when pages go: all but those of the loaded image. Counts them.
 void release_app_frames(phys_addr start, unsigned order);

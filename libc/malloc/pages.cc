@@ -90,9 +90,12 @@ bool occupy(region* g, unsigned first, unsigned count) {
 void give_back_dirty(region* g) {
   for (unsigned at = 0; (at = next_page(g->dirty, at, true)) < region_pages;) {
     const unsigned end = next_page(g->dirty, at, false);
-    madvise(reinterpret_cast<char*>(g) + at * page_size, (end - at) * page_size, MADV_DONTNEED);
-    for_words(at, end - at, [&](unsigned w, uint64_t mask) { g->dirty[w] &= ~mask; });
-    dirty_pages -= end - at;
+    // It may fail for want of memory (a large page has to be cut): then they stay as they are.
+    if (madvise(reinterpret_cast<char*>(g) + at * page_size, (end - at) * page_size,
+                MADV_DONTNEED) == 0) {
+      for_words(at, end - at, [&](unsigned w, uint64_t mask) { g->dirty[w] &= ~mask; });
+      dirty_pages -= end - at;
+    }
     at = end;
   }
 }
@@ -111,14 +114,25 @@ void vacate(region* g, unsigned first, unsigned count) {
     enlist(g);
 }
 
+// Gives an empty region back. False: the system would not take it.
+bool remove_region(region* g) {
+  size_t dirty = 0;
+  for (uint64_t word : g->dirty)
+    dirty += static_cast<size_t>(__builtin_popcountll(word));
+  delist(g);
+  if (munmap(g, region_size) != 0) {
+    enlist(g);
+    return false;
+  }
+  dirty_pages -= dirty;
+  return true;
+}
+
 // Keeps what lies around free within bounds. One region stays even if it is empty.
 void tidy(region* last) {
-  if (last->free_pages == region_pages - header_pages && (last->next || last->previous)) {
-    for (uint64_t dirty : last->dirty)
-      dirty_pages -= static_cast<size_t>(__builtin_popcountll(dirty));
-    delist(last);
-    munmap(last, region_size);
-  }
+  const bool empty = last->free_pages == region_pages - header_pages;
+  if (empty && (last->next || last->previous) && remove_region(last))
+    return;
   if (dirty_pages <= dirty_limit())
     return;
   for (region* g = with_space; g; g = g->next)

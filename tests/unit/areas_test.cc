@@ -19,7 +19,7 @@ namespace oblako::sched {
 void mutex::lock_slow() {
   abort();
 }
-void wait_queue::wake_one(uint32_t) {
+void wait_queue::notify_one(uint32_t) {
   abort();
 }
 void yield_if_needed() {}

@@ -35,6 +35,7 @@ namespace {
 std::mutex system_lock;
 std::map<uintptr_t, size_t> mappings; // merged never: every piece by its start
 size_t mapped_bytes, mapping_limit = ~size_t{0};
+bool giving_back_fails;
 
 void note(uintptr_t start, size_t bytes) {
   mappings[start] = bytes;
@@ -370,6 +371,26 @@ TEST(malloc, exhaustion) {
     }
 }
 
+// The system may refuse to take memory back when it is out of memory itself.
+TEST(malloc, memory_that_could_not_be_given_back_is_not_taken_for_zero) {
+  giving_back_fails = true;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<unsigned char*> all;
+    for (int i = 0; i < 100; ++i) {
+      all.push_back(static_cast<unsigned char*>(calloc(1, 100000)));
+      for (size_t k = 0; k < 100000; ++k)
+        ASSERT_EQ(all.back()[k], 0);
+      memset(all.back(), 0xff, 100000);
+    }
+    for (auto* p : all)
+      free(p);
+  }
+  giving_back_fails = false;
+  const size_t before = resident();
+  free(malloc(100000));
+  EXPECT_LE(resident() + 5000000, before);
+}
+
 TEST(malloc, misuse_is_noticed) {
   EXPECT_DEATH(
       {
@@ -405,6 +426,8 @@ void* test_mmap(void* at, size_t bytes, int prot, int flags, int fd, long offset
 }
 int test_munmap(void* p, size_t bytes) {
   std::lock_guard g(system_lock);
+  if (giving_back_fails)
+    return -1;
   forget(reinterpret_cast<uintptr_t>(p), pages(bytes));
   return munmap(p, bytes);
 }
