@@ -94,6 +94,7 @@ static void basic(void) {
             recv(s, buffer, 64, 0) == 4 && !memcmp(buffer, "peek", 4), "MSG_PEEK leaves it there");
   int waiting = -1;
   write(c, "1234567", 7);
+  events_within(s, POLLIN, 1000); // Nagle waits for the acknowledgement of what went before
   check(ioctl(s, FIONREAD, &waiting) == 0 && waiting == 7, "FIONREAD");
   read(s, buffer, 64);
   check(recv(s, buffer, 64, MSG_DONTWAIT) == -1 && errno == EAGAIN, "MSG_DONTWAIT with nothing there");
