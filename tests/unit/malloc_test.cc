@@ -432,7 +432,7 @@ int test_munmap(void* p, size_t bytes) {
   return munmap(p, bytes);
 }
 int test_madvise(void* p, size_t bytes, int advice) {
-  return madvise(p, bytes, advice);
+  return giving_back_fails ? -1 : madvise(p, bytes, advice);
 }
 void* test_mremap(void* old, size_t old_bytes, size_t bytes, int flags, ...) {
   va_list arguments;
