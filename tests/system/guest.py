@@ -105,6 +105,10 @@ class Guest:
         assert not self.timed_out, f"ran into its time limit:\n{self.tail()}"
         return vm.exit_status(code)
 
+    def type(self, keys):
+        self.qemu.stdin.write(keys)
+        self.qemu.stdin.flush()
+
     def interrupt(self):
         self.qemu.stdin.write(b"\x03")
 
