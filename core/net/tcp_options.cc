@@ -1,4 +1,5 @@
 // Socket options, ioctl and TCP_INFO of stream sockets.
+#include "core/net/poller.hh"
 #include "core/net/tcp_socket.hh"
 
 #include "core/net/interface_query.hh"
@@ -229,6 +230,7 @@ result<long> tcp_socket::control(unsigned long request, void* app_argument) {
   int number;
   switch (request) {
   case FIONREAD: {
+    poll(); // what has arrived but not been looked at counts
     stack_guard guard;
     if (phase_ == phase::listening)
       return error::inval;

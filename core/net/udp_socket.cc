@@ -392,6 +392,7 @@ result<void> udp_socket::get_option(int level, int name, void* value, socklen_t&
 result<long> udp_socket::control(unsigned long request, void* app_argument) {
   int number = 0;
   if (request == FIONREAD) {
+    poll(); // what has arrived but not been looked at counts
     stack_guard guard;
     number = first_ ? first_->data->tot_len : 0;
   } else if (request != TIOCOUTQ) {
