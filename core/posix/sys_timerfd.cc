@@ -69,7 +69,9 @@ void timer_file::expire() {
     if (now > next_)
       count += (now - next_) / interval_; // those that were missed
     next_ += count * interval_;
-    timer_.arm(next_);
+    // An interval of nanoseconds must not leave the CPU in this interrupt for ever.
+    constexpr uint64_t shortest = 100'000;
+    timer_.arm(max_of(next_, deadline_after(shortest)));
   } else {
     next_ = 0;
   }

@@ -246,6 +246,18 @@ static void posix_timers(void) {
   ok(notified_value == 5, "whose function is called");
   timer_delete(timer);
 
+  event = (struct sigevent){.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  timer_create(CLOCK_MONOTONIC, &event, &timer);
+  struct itimerspec storm = {{0, 2}, {0, 1}};
+  timer_settime(timer, 0, &storm, NULL);
+  sleep_through(20);
+  timer_settime(timer, 0, &never, NULL);
+  overruns = 0;
+  sigprocmask(SIG_UNBLOCK, &set, NULL);
+  ok(overruns > 5000000, "an interval of 2 ns counts as overrun and does not stop the machine");
+  timer_delete(timer);
+
   timer_t many[300];
   int good = 1;
   event = (struct sigevent){.sigev_notify = SIGEV_NONE};
@@ -264,7 +276,7 @@ static void posix_timers(void) {
 }
 
 int main(void) {
-  plan(38);
+  plan(39);
   clocks();
   cpu_time();
   sleeping();
