@@ -1,0 +1,43 @@
+"""What the build promises: the same bytes from the same commit, wherever it lies."""
+
+import subprocess
+
+import pytest
+
+from tests.system.conftest import ROOT
+
+
+def clone_and_build(folder, *apps):
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, folder], check=True)
+    # What is being tested may not be committed yet.
+    changes = subprocess.run(["git", "diff", "HEAD", "--binary"], cwd=ROOT, check=True,
+                             capture_output=True).stdout
+    if changes:
+        subprocess.run(["git", "apply"], cwd=folder, input=changes, check=True)
+    for app in apps:
+        done = subprocess.run(["make", "-s", "image", f"APP={app}"], cwd=folder, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert done.returncode == 0, done.stdout[-3000:]
+
+
+def assert_same(app, folder, name):
+    assert app(name).image.read_bytes() == (folder / f"build/{name}/{name}.elf").read_bytes()
+
+
+def test_a_clone_elsewhere_builds_the_same_hello(app, tmp_path):
+    clone = tmp_path / "some where else"
+    clone_and_build(clone, "hello")
+    assert_same(app, clone, "hello")
+
+
+@pytest.mark.full
+def test_a_clone_elsewhere_builds_the_same_redis(app, tmp_path):
+    clone_and_build(tmp_path / "clone", "redis")
+    assert_same(app, tmp_path / "clone", "redis")
+
+
+def test_nothing_of_this_machine_is_in_the_image(app):
+    for name in ("hello", "redis"):
+        image = app(name).image.read_bytes()
+        assert str(ROOT).encode() not in image
+        assert b"/.cache/oblako" not in image
