@@ -1,5 +1,6 @@
 // /dev: the memory devices, random numbers, and the names of the console.
 #include "core/fs/pseudo.hh"
+#include "core/mem/areas.hh"
 #include "core/posix/console_file.hh"
 #include "core/random/random.hh"
 #include <fcntl.h>
@@ -24,6 +25,18 @@ constexpr uint64_t number_of(device d) {
   }
   return makedev(1, 9);
 }
+
+// What a mapping of /dev/zero is filled from.
+class zero_pages final : public mem::page_source {
+public:
+  void add_reference() override {}
+  void drop_reference() override {}
+  result<void> read_page(uint64_t, void* to) override {
+    __builtin_memset(to, 0, page_size);
+    return {};
+  }
+};
+constinit zero_pages zeros;
 
 template <device Kind>
 class memory_device final : public posix::file {
@@ -51,6 +64,11 @@ public:
   }
   result<size_t> read_at(mem::io_buffers& to, uint64_t) override { return read(to); }
   result<size_t> write_at(mem::io_buffers& from, uint64_t) override { return write(from); }
+  result<mem::page_source*> mapping_source() override {
+    if constexpr (Kind == device::zero)
+      return static_cast<mem::page_source*>(&zeros);
+    return error::nodev;
+  }
   result<uint64_t> seek(int64_t, int) override { return uint64_t{0}; }
   result<void> status(struct stat& out) override {
     out = {};
@@ -65,7 +83,7 @@ private:
   static result<size_t> read_random(mem::io_buffers& to) {
     size_t done = 0;
     while (to.remaining()) {
-      uint8_t piece[256];
+      uint8_t piece[1024];
       const size_t n = min_of(to.remaining(), sizeof piece);
       random::fill(piece, n);
       auto put = to.put(piece, n);

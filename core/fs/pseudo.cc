@@ -125,7 +125,7 @@ public:
   mem::ref<node> parent() override;
   text own_name() override {
     if (!prefix_.size)
-      return text(tree_.mount_point).from(1);
+      return tree_.mount_point.from(1);
     size_t begin = prefix_.size;
     while (begin && prefix_.data[begin - 1] != '/')
       --begin;
@@ -159,7 +159,7 @@ private:
 const pseudo_entry* pseudo_directory::entry(uint64_t n, text& path) const {
   path = {};
   if (n < tree_.count) {
-    path = text(tree_.entries[n].path);
+    path = tree_.entries[n].path;
     return &tree_.entries[n];
   }
   const pseudo_registration* r = registered;
@@ -167,7 +167,7 @@ const pseudo_entry* pseudo_directory::entry(uint64_t n, text& path) const {
     r = r->next;
   if (!r)
     return nullptr;
-  const text mount(tree_.mount_point), whole(r->entry.path);
+  const text mount = tree_.mount_point, whole = r->entry.path;
   if (whole.size > mount.size + 1 && whole.starts_with(mount) && whole.data[mount.size] == '/')
     path = whole.from(mount.size + 1);
   return &r->entry;

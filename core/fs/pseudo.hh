@@ -45,7 +45,7 @@ struct pseudo_registration {
 [[gnu::weak]] void register_pseudo_file(pseudo_registration& r);
 
 struct pseudo_tree {
-  const char* mount_point; // "/proc"
+  text mount_point; // "/proc"
   uint64_t device;
   const pseudo_entry* entries;
   size_t count;

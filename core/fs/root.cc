@@ -52,7 +52,7 @@ uint32_t open_packed() {
 }
 
 result<void> mount(const pseudo_tree& tree) {
-  return the_root->place_node(text(tree.mount_point).from(1), TRY(pseudo_root(tree)));
+  return the_root->place_node(tree.mount_point.from(1), TRY(pseudo_root(tree)));
 }
 
 new_node of_mode(uint32_t mode) {

@@ -1,6 +1,6 @@
-// ChaCha20 (RFC 8439, 2.3) as a generator with fast key erasure: every request computes a fresh
-// key from the first half block and throws the old one away, so that what was given out cannot be
-// computed from the state later. Seeded at first use.
+// ChaCha20 (RFC 8439, 2.3) as a generator with fast key erasure: every request begins with a fresh
+// key and throws the old one away, so that what was given out cannot be computed from the state
+// later. Seeded at first use.
 #include "core/random/random.hh"
 #include "arch/x64/cpu.hh"
 #include "core/log/log.hh"
@@ -38,14 +38,14 @@ bool stir_hardware() {
   return complete;
 }
 
-// Without a source in the processor: the low bits of many time stamps, whose distances jitter.
+// Without a source in the processor: the low bits of time stamps, whose distances jitter.
 void stir_timing() {
-  for (int round = 0; round < 16; ++round) {
-    uint32_t words[8];
-    for (uint32_t& w : words)
-      w = static_cast<uint32_t>(arch::read_tsc());
-    stir(words);
+  uint32_t words[8] = {};
+  for (unsigned i = 0; i < 64; ++i) {
+    uint32_t& w = words[i % 8];
+    w = (w << 5 | w >> 27) ^ static_cast<uint32_t>(arch::read_tsc());
   }
+  stir(words);
 }
 
 // The first seed, without the lock: a device driver takes locks of its own. Two threads that come
@@ -70,20 +70,23 @@ void seed() {
                  "guessable");
 }
 
+// Half of the first block is the next key, the rest is given out; more comes from the old key,
+// which nobody has afterwards. Lock held.
 void generate(uint8_t* to, size_t bytes) {
-  uint32_t block[16];
-  chacha_block(key, 1, block);
-  uint32_t stream_key[8];
-  __builtin_memcpy(stream_key, block, sizeof stream_key);
-  chacha_block(key, 2, block);
+  uint32_t old_key[8], block[16];
+  __builtin_memcpy(old_key, key, sizeof key);
+  chacha_block(old_key, 0, block);
   __builtin_memcpy(key, block, sizeof key);
-  for (uint32_t counter = 0; bytes; ++counter) {
-    chacha_block(stream_key, counter, block);
-    const size_t n = min_of(bytes, sizeof block);
-    __builtin_memcpy(to, block, n);
+  size_t n = min_of(bytes, sizeof block - sizeof key);
+  __builtin_memcpy(to, block + 8, n);
+  for (uint32_t counter = 1; bytes -= n; ++counter) {
     to += n;
-    bytes -= n;
+    n = min_of(bytes, sizeof block);
+    chacha_block(old_key, counter, block);
+    __builtin_memcpy(to, block, n);
   }
+  for (volatile uint32_t& w : old_key)
+    w = 0;
 }
 
 } // namespace

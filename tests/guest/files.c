@@ -386,6 +386,9 @@ static void devices(void) {
   fd = open("/dev/zero", O_RDONLY);
   memset(b, 1, sizeof b);
   check(read(fd, b, 64) == 64 && b[0] == 0 && b[63] == 0, "/dev/zero");
+  char* map = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+  check(map != MAP_FAILED && map[5000] == 0 && (map[5000] = 1), "a mapping of it");
+  munmap(map, 8192);
   close(fd);
   fd = open("/dev/full", O_WRONLY);
   check(FAILS(write(fd, "x", 1), ENOSPC), "/dev/full");
