@@ -138,8 +138,8 @@ static bool is_rep_string(const uint8_t* code, size_t size) {
     if ((code[i] & 0xf0) == 0x40) // REX in 64-bit code; in 32-bit code inc/dec, never after rep
       continue;
     const uint8_t op = code[i];
-    return rep && ((op >= 0x6c && op <= 0x6f) || (op >= 0xa4 && op <= 0xa7) ||
-                   (op >= 0xaa && op <= 0xaf));
+    return rep &&
+           ((op >= 0x6c && op <= 0x6f) || (op >= 0xa4 && op <= 0xa7) || (op >= 0xaa && op <= 0xaf));
   }
   return false;
 }

@@ -83,8 +83,7 @@ extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t start_info) 
   if (start->command_line)
     info.command_line = static_cast<char*>(mem::to_virtual(phys_addr{start->command_line}));
   info.rsdp = start->rsdp;
-  info.memory_map =
-      static_cast<const memory_range*>(mem::to_virtual(phys_addr{start->memory_map}));
+  info.memory_map = static_cast<const memory_range*>(mem::to_virtual(phys_addr{start->memory_map}));
   info.memory_ranges = start->memory_map_entries;
   add_free_memory();
   map_image();

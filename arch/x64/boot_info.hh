@@ -13,8 +13,8 @@ struct memory_range {
 };
 
 struct boot_info {
-  uint64_t entry_tsc = 0;          // at the first instruction
-  char* command_line = nullptr;    // zero-terminated, writable, stays for ever; "" if none
+  uint64_t entry_tsc = 0;       // at the first instruction
+  char* command_line = nullptr; // zero-terminated, writable, stays for ever; "" if none
   const memory_range* memory_map = nullptr;
   size_t memory_ranges = 0;
   uint64_t rsdp = 0; // physical address of ACPI's root pointer, 0 if unknown

@@ -25,7 +25,9 @@ constexpr uint64_t read_execute = present;
 constexpr uint64_t read_only = present | page_no_execute;
 constexpr uint64_t read_write = present | page_writable | page_dirty | page_no_execute;
 
-uint64_t address(const char* symbol) { return reinterpret_cast<uint64_t>(symbol); }
+uint64_t address(const char* symbol) {
+  return reinterpret_cast<uint64_t>(symbol);
+}
 
 uint64_t* new_table() {
   auto frame = mem::allocate_frames(0, mem::zeroed::yes);
@@ -54,7 +56,8 @@ public:
   // since the running code is mapped through it.
   void finish() {
     if (table_)
-      directory_[index_] = raw(mem::to_physical(table_)) | page_present | page_writable | page_accessed;
+      directory_[index_] =
+          raw(mem::to_physical(table_)) | page_present | page_writable | page_accessed;
     table_ = nullptr;
   }
 
@@ -102,7 +105,8 @@ void map_image() {
   map_application();
   // The early 2 MB pages over the kernel go: entries that map_kernel() does not replace (the
   // application's part of the image, free memory) must not stay executable.
-  const size_t early = align_up(address(kernel_bss_end) - kernel_base + 0x400000, large_page_size) >> 21;
+  const size_t early =
+      align_up(address(kernel_bss_end) - kernel_base + 0x400000, large_page_size) >> 21;
   map_kernel();
   const size_t first_unused = ((address(kernel_bss_end) - kernel_base - 1) >> 21) + 1;
   for (size_t i = first_unused; i < early + 1; i++)

@@ -8,11 +8,17 @@ namespace oblako::arch {
 #ifdef OBLAKO_HOST_TEST
 inline void disable_interrupts() {}
 inline void enable_interrupts() {}
-inline bool interrupts_enabled() { return true; }
+inline bool interrupts_enabled() {
+  return true;
+}
 inline void halt_until_interrupt() {}
 #else
-inline void disable_interrupts() { asm volatile("cli" ::: "memory"); }
-inline void enable_interrupts() { asm volatile("sti" ::: "memory"); }
+inline void disable_interrupts() {
+  asm volatile("cli" ::: "memory");
+}
+inline void enable_interrupts() {
+  asm volatile("sti" ::: "memory");
+}
 inline bool interrupts_enabled() {
   uint64_t flags;
   asm volatile("pushf; pop %0" : "=r"(flags));
@@ -20,9 +26,13 @@ inline bool interrupts_enabled() {
 }
 // Enables interrupts and halts in one step: an interrupt that arrives in between still wakes it.
 // Returns with interrupts enabled.
-inline void halt_until_interrupt() { asm volatile("sti; hlt" ::: "memory"); }
+inline void halt_until_interrupt() {
+  asm volatile("sti; hlt" ::: "memory");
+}
 #endif
-inline void pause() { asm volatile("pause"); }
+inline void pause() {
+  asm volatile("pause");
+}
 
 inline uint64_t read_tsc() {
   uint32_t lo, hi;
@@ -59,9 +69,15 @@ bool hardware_random(uint64_t& value);
 [[noreturn]] void reboot();
 
 // Port access, for bus scans (PCI configuration mechanism 1) and legacy devices.
-inline void out8(uint16_t port, uint8_t v) { asm volatile("outb %0, %1" ::"a"(v), "Nd"(port)); }
-inline void out16(uint16_t port, uint16_t v) { asm volatile("outw %0, %1" ::"a"(v), "Nd"(port)); }
-inline void out32(uint16_t port, uint32_t v) { asm volatile("outl %0, %1" ::"a"(v), "Nd"(port)); }
+inline void out8(uint16_t port, uint8_t v) {
+  asm volatile("outb %0, %1" ::"a"(v), "Nd"(port));
+}
+inline void out16(uint16_t port, uint16_t v) {
+  asm volatile("outw %0, %1" ::"a"(v), "Nd"(port));
+}
+inline void out32(uint16_t port, uint32_t v) {
+  asm volatile("outl %0, %1" ::"a"(v), "Nd"(port));
+}
 inline uint8_t in8(uint16_t port) {
   uint8_t v;
   asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));

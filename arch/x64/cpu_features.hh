@@ -6,9 +6,9 @@
 namespace oblako::arch {
 
 struct cpu_features {
-  bool fsgsbase;   // rdfsbase/wrfsbase; CR4.FSGSBASE is set
-  bool xsave;      // XSAVE; CR4.OSXSAVE is set and XCR0 written
-  bool gb_pages;   // 1 GB pages
+  bool fsgsbase; // rdfsbase/wrfsbase; CR4.FSGSBASE is set
+  bool xsave;    // XSAVE; CR4.OSXSAVE is set and XCR0 written
+  bool gb_pages; // 1 GB pages
   bool x2apic;
   bool tsc_deadline;
   bool rdrand;

@@ -1,6 +1,6 @@
-// Crash reports. The lines "  #N 0xADDRESS" are what the host's script puts names to. Kernel code keeps
-// frame pointers; application code does not, so its part of the backtrace is every word on the
-// stack that follows a call instruction, the nearest first, marked "?".
+// Crash reports. The lines "  #N 0xADDRESS" are what the host's script puts names to. Kernel code
+// keeps frame pointers; application code does not, so its part of the backtrace is every word on
+// the stack that follows a call instruction, the nearest first, marked "?".
 #include "arch/x64/crash.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/msr.hh"
@@ -28,7 +28,8 @@ struct text_range {
   bool holds(uintptr_t a) const { return a >= start && a < end; }
 };
 text_range kernel_text() {
-  return {reinterpret_cast<uintptr_t>(kernel_text_start), reinterpret_cast<uintptr_t>(kernel_text_end)};
+  return {reinterpret_cast<uintptr_t>(kernel_text_start),
+          reinterpret_cast<uintptr_t>(kernel_text_end)};
 }
 text_range app_text() {
   return {reinterpret_cast<uintptr_t>(app_text_start), reinterpret_cast<uintptr_t>(app_text_end)};
@@ -67,7 +68,8 @@ public:
 
   void kernel_frames(uintptr_t rbp) {
     const uintptr_t top = this_cpu().kernel_stack_top;
-    while (rbp >= top - mem::kernel_stack_size && rbp <= top - 32 && rbp % 8 == 0 && count_ < max_frames) {
+    while (rbp >= top - mem::kernel_stack_size && rbp <= top - 32 && rbp % 8 == 0 &&
+           count_ < max_frames) {
       const auto* words = reinterpret_cast<const uintptr_t*>(rbp);
       if (!kernel_text().holds(words[1]))
         break;
@@ -117,17 +119,28 @@ void begin_report() {
 
 const char* signal_name(int signal) {
   switch (signal) {
-  case SIGSEGV: return "SIGSEGV (invalid memory access)";
-  case SIGBUS: return "SIGBUS";
-  case SIGILL: return "SIGILL (illegal instruction)";
-  case SIGFPE: return "SIGFPE (arithmetic error)";
-  case SIGABRT: return "SIGABRT (abort)";
-  case SIGTRAP: return "SIGTRAP";
-  case SIGTERM: return "SIGTERM";
-  case SIGINT: return "SIGINT";
-  case SIGKILL: return "SIGKILL";
-  case SIGPIPE: return "SIGPIPE";
-  default: return "a signal";
+  case SIGSEGV:
+    return "SIGSEGV (invalid memory access)";
+  case SIGBUS:
+    return "SIGBUS";
+  case SIGILL:
+    return "SIGILL (illegal instruction)";
+  case SIGFPE:
+    return "SIGFPE (arithmetic error)";
+  case SIGABRT:
+    return "SIGABRT (abort)";
+  case SIGTRAP:
+    return "SIGTRAP";
+  case SIGTERM:
+    return "SIGTERM";
+  case SIGINT:
+    return "SIGINT";
+  case SIGKILL:
+    return "SIGKILL";
+  case SIGPIPE:
+    return "SIGPIPE";
+  default:
+    return "a signal";
   }
 }
 } // namespace
@@ -149,10 +162,12 @@ void report_out_of_memory(const trap_frame& frame) {
   begin_report();
   const auto frames = mem::frame_usage();
   const auto areas = mem::area_usage();
-  log::error("oblako: out of memory: the application uses %lu kB, the kernel heap %lu kB, of %lu kB",
-             areas.resident_bytes >> 10, mem::heap_bytes_in_use() >> 10, frames.total_bytes >> 10);
-  log::error("oblako: give the VM more memory (MEM= with `make run`), or limit what the application "
-             "may use (redis: maxmemory)");
+  log::error(
+      "oblako: out of memory: the application uses %lu kB, the kernel heap %lu kB, of %lu kB",
+      areas.resident_bytes >> 10, mem::heap_bytes_in_use() >> 10, frames.total_bytes >> 10);
+  log::error(
+      "oblako: give the VM more memory (MEM= with `make run`), or limit what the application "
+      "may use (redis: maxmemory)");
   backtrace().print(frame);
   power_off(panic_status);
 }
@@ -176,17 +191,18 @@ void panic(const char* format, ...) {
 
 } // namespace oblako::log
 
-extern "C" [[noreturn]] void oblako_fatal_signal(oblako::arch::trap_frame* frame, int signal, int code,
-                                                 uintptr_t address) {
+extern "C" [[noreturn]] void oblako_fatal_signal(oblako::arch::trap_frame* frame, int signal,
+                                                 int code, uintptr_t address) {
   using namespace oblako;
   arch::begin_report();
-  const bool fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE ||
-                     signal == SIGTRAP || signal == SIGABRT;
+  const bool fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGILL ||
+                     signal == SIGFPE || signal == SIGTRAP || signal == SIGABRT;
   if (signal == SIGSEGV || signal == SIGBUS)
     log::error("oblako: the application died of %s at address 0x%lx (code %d)",
                arch::signal_name(signal), address, code);
   else
-    log::error("oblako: the application was ended by %s (signal %d)", arch::signal_name(signal), signal);
+    log::error("oblako: the application was ended by %s (signal %d)", arch::signal_name(signal),
+               signal);
   if (fault && frame) {
     arch::print_registers(*frame);
     arch::backtrace().print(*frame);

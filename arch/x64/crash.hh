@@ -1,4 +1,5 @@
-// The last words of a VM: registers, a backtrace, the log's tail, then the end with a failure status.
+// The last words of a VM: registers, a backtrace, the log's tail, then the end with a failure
+// status.
 #pragma once
 
 #include "arch/x64/context.hh"

@@ -40,9 +40,15 @@ static_assert(offsetof(percpu, scratch) == 56);
 #ifdef OBLAKO_HOST_TEST
 // Unit tests run kernel code as an ordinary host program: one fake CPU per host thread.
 inline thread_local percpu host_cpu{};
-inline percpu& this_cpu() { return host_cpu; }
-inline sched::thread* current_thread() { return host_cpu.current; }
-inline uint32_t pending_work() { return host_cpu.pending; }
+inline percpu& this_cpu() {
+  return host_cpu;
+}
+inline sched::thread* current_thread() {
+  return host_cpu.current;
+}
+inline uint32_t pending_work() {
+  return host_cpu.pending;
+}
 #else
 inline percpu& this_cpu() {
   percpu* p;

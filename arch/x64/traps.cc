@@ -67,11 +67,18 @@ enum vector : uint8_t {
   vec_machine_check = 18,
   vec_simd = 19,
 };
-enum ist : uint8_t { ist_exception = 1, ist_interrupt = 2, ist_nmi = 3, ist_double_fault = 4, ist_machine_check = 5 };
+enum ist : uint8_t {
+  ist_exception = 1,
+  ist_interrupt = 2,
+  ist_nmi = 3,
+  ist_double_fault = 4,
+  ist_machine_check = 5
+};
 
-// Exceptions stay on their IST stack only for the copy to the kernel stack; interrupt handlers run on
-// theirs; the last three only report.
-constexpr size_t exception_stack_bytes = 512, interrupt_stack_bytes = 8192, report_stack_bytes = 4096;
+// Exceptions stay on their IST stack only for the copy to the kernel stack; interrupt handlers run
+// on theirs; the last three only report.
+constexpr size_t exception_stack_bytes = 512, interrupt_stack_bytes = 8192,
+                 report_stack_bytes = 4096;
 alignas(16) char exception_stack[exception_stack_bytes];
 alignas(16) char interrupt_stack[interrupt_stack_bytes];
 alignas(16) char report_stack[report_stack_bytes];
@@ -82,11 +89,18 @@ uint64_t gdt[5] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0};
 
 void set_gate(unsigned vector, const char* stub, uint8_t stack) {
   const auto address = reinterpret_cast<uint64_t>(stub);
-  idt[vector] = {static_cast<uint16_t>(address), code_selector, stack, interrupt_gate,
-                 static_cast<uint16_t>(address >> 16), static_cast<uint32_t>(address >> 32), 0};
+  idt[vector] = {static_cast<uint16_t>(address),
+                 code_selector,
+                 stack,
+                 interrupt_gate,
+                 static_cast<uint16_t>(address >> 16),
+                 static_cast<uint32_t>(address >> 32),
+                 0};
 }
 
-uint64_t stack_top(char* stack, size_t bytes) { return reinterpret_cast<uint64_t>(stack + bytes); }
+uint64_t stack_top(char* stack, size_t bytes) {
+  return reinterpret_cast<uint64_t>(stack + bytes);
+}
 
 void load_tss() {
   tss.ist[ist_exception - 1] = stack_top(exception_stack, exception_stack_bytes);
@@ -95,7 +109,8 @@ void load_tss() {
   tss.ist[ist_nmi - 1] = tss.ist[ist_double_fault - 1] = tss.ist[ist_machine_check - 1] = report;
   tss.io_map_base = sizeof(tss);
   const auto base = reinterpret_cast<uint64_t>(&tss);
-  gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | uint64_t{0x89} << 40 | (base >> 24 & 0xff) << 56;
+  gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | uint64_t{0x89} << 40 |
+           (base >> 24 & 0xff) << 56;
   gdt[4] = base >> 32;
   const table_pointer pointer{sizeof(gdt) - 1, gdt};
   asm volatile("lgdt %0" ::"m"(pointer));
@@ -107,18 +122,26 @@ struct signal_code {
 };
 signal_code signal_for(uint64_t vector) {
   switch (vector) {
-  case vec_divide: return {SIGFPE, FPE_INTDIV};
-  case vec_debug: return {SIGTRAP, TRAP_TRACE};
-  case vec_breakpoint: return {SIGTRAP, TRAP_BRKPT};
+  case vec_divide:
+    return {SIGFPE, FPE_INTDIV};
+  case vec_debug:
+    return {SIGTRAP, TRAP_TRACE};
+  case vec_breakpoint:
+    return {SIGTRAP, TRAP_BRKPT};
   case vec_overflow:
-  case vec_bound: return {SIGSEGV, SEGV_MAPERR};
-  case vec_invalid_opcode: return {SIGILL, ILL_ILLOPN};
+  case vec_bound:
+    return {SIGSEGV, SEGV_MAPERR};
+  case vec_invalid_opcode:
+    return {SIGILL, ILL_ILLOPN};
   case vec_x87:
-  case vec_simd: return {SIGFPE, FPE_FLTINV};
-  case vec_alignment: return {SIGBUS, BUS_ADRALN};
+  case vec_simd:
+    return {SIGFPE, FPE_FLTINV};
+  case vec_alignment:
+    return {SIGBUS, BUS_ADRALN};
   case vec_stack:
   case vec_protection:
-  default: return {SIGSEGV, SI_KERNEL};
+  default:
+    return {SIGSEGV, SI_KERNEL};
   }
 }
 

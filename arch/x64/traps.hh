@@ -23,5 +23,5 @@ extern "C" void oblako_return_to_application(oblako::arch::trap_frame* frame, bo
 extern "C" void oblako_fault_signal(oblako::arch::trap_frame* frame, int signal, int code,
                                     uintptr_t address);
 // Ends the VM with a report: nothing in the application handles this signal.
-extern "C" [[noreturn]] void oblako_fatal_signal(oblako::arch::trap_frame* frame, int signal, int code,
-                                                 uintptr_t address);
+extern "C" [[noreturn]] void oblako_fatal_signal(oblako::arch::trap_frame* frame, int signal,
+                                                 int code, uintptr_t address);

@@ -1,5 +1,5 @@
-// Where time comes from. The TSC counts; its frequency is told by CPUID or by KVM's pvclock where there
-// is one, and otherwise measured against the PIT while the machine runs (core/time/clock.cc).
+// Where time comes from. The TSC counts; its frequency is told by CPUID or by KVM's pvclock where
+// there is one, and otherwise measured against the PIT while the machine runs (core/time/clock.cc).
 // Spec: Intel SDM vol. 2 CPUID 15H/16H; Linux Documentation/virt/kvm/x86/msr.rst (pvclock);
 // Intel 8254; Motorola MC146818 (RTC).
 #include "arch/x64/tsc.hh"
@@ -39,7 +39,9 @@ alignas(64) volatile pvclock_time system_clock;
 alignas(64) volatile pvclock_wall wall_clock;
 
 // The kernel's image is physically contiguous behind its base.
-uint64_t image_physical(const volatile void* p) { return reinterpret_cast<uintptr_t>(p) - kernel_base; }
+uint64_t image_physical(const volatile void* p) {
+  return reinterpret_cast<uintptr_t>(p) - kernel_base;
+}
 
 bool on_kvm() {
   if (!features.hypervisor)

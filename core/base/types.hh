@@ -13,18 +13,32 @@ enum class phys_addr : uint64_t {};
 // exists so that an IOMMU would have one place to translate.
 enum class device_addr : uint64_t {};
 
-constexpr uint64_t raw(phys_addr a) { return static_cast<uint64_t>(a); }
-constexpr uint64_t raw(device_addr a) { return static_cast<uint64_t>(a); }
-constexpr phys_addr operator+(phys_addr a, uint64_t n) { return phys_addr{raw(a) + n}; }
-constexpr uint64_t operator-(phys_addr a, phys_addr b) { return raw(a) - raw(b); }
+constexpr uint64_t raw(phys_addr a) {
+  return static_cast<uint64_t>(a);
+}
+constexpr uint64_t raw(device_addr a) {
+  return static_cast<uint64_t>(a);
+}
+constexpr phys_addr operator+(phys_addr a, uint64_t n) {
+  return phys_addr{raw(a) + n};
+}
+constexpr uint64_t operator-(phys_addr a, phys_addr b) {
+  return raw(a) - raw(b);
+}
 
 constexpr size_t page_shift = 12;
 constexpr size_t page_size = size_t{1} << page_shift;
 constexpr size_t large_page_size = size_t{2} << 20;
 
-constexpr size_t operator""_KiB(unsigned long long n) { return n << 10; }
-constexpr size_t operator""_MiB(unsigned long long n) { return n << 20; }
-constexpr size_t operator""_GiB(unsigned long long n) { return n << 30; }
+constexpr size_t operator""_KiB(unsigned long long n) {
+  return n << 10;
+}
+constexpr size_t operator""_MiB(unsigned long long n) {
+  return n << 20;
+}
+constexpr size_t operator""_GiB(unsigned long long n) {
+  return n << 30;
+}
 
 // Alignment must be a power of two.
 constexpr uint64_t align_up(uint64_t value, uint64_t alignment) {

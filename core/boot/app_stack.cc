@@ -1,5 +1,5 @@
-// Builds the initial stack (System V ABI, AMD64, 3.4.1) through marked accesses: the stack is ordinary
-// demand-zero application memory.
+// Builds the initial stack (System V ABI, AMD64, 3.4.1) through marked accesses: the stack is
+// ordinary demand-zero application memory.
 #include "core/boot/app_stack.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/msr.hh"
@@ -10,7 +10,8 @@
 extern "C" {
 extern char app_text_start[], app_bss_end[], app_tls_start[], app_tls_file_end[];
 extern char app_eh_frame_hdr[], app_eh_frame_hdr_end[];
-extern char app_tls_bytes[], app_tls_alignment[]; // absolute symbols: their addresses are the values
+extern char app_tls_bytes[],
+    app_tls_alignment[]; // absolute symbols: their addresses are the values
 void _start();
 }
 
@@ -21,7 +22,9 @@ constexpr size_t stack_bytes = 8_MiB; // Linux's default
 constexpr size_t max_string_bytes = 128_KiB;
 constexpr const char* default_environment[] = {"HOME=/", "PATH=/usr/bin:/bin"};
 
-uint64_t value_of(const char* symbol) { return reinterpret_cast<uint64_t>(symbol); }
+uint64_t value_of(const char* symbol) {
+  return reinterpret_cast<uint64_t>(symbol);
+}
 
 // Grows downwards from the stack's top; remembers the first failure.
 class stack_writer {
@@ -62,20 +65,40 @@ private:
 // thread-local block, its unwind tables.
 size_t make_headers(Elf64_Phdr* h) {
   size_t n = 0;
-  h[n++] = {.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X, .p_offset = 0,
-            .p_vaddr = value_of(app_text_start), .p_paddr = 0,
+  h[n++] = {.p_type = PT_LOAD,
+            .p_flags = PF_R | PF_W | PF_X,
+            .p_offset = 0,
+            .p_vaddr = value_of(app_text_start),
+            .p_paddr = 0,
             .p_filesz = value_of(app_bss_end) - value_of(app_text_start),
-            .p_memsz = value_of(app_bss_end) - value_of(app_text_start), .p_align = page_size};
+            .p_memsz = value_of(app_bss_end) - value_of(app_text_start),
+            .p_align = page_size};
   if (const uint64_t bytes = value_of(app_tls_bytes))
-    h[n++] = {.p_type = PT_TLS, .p_flags = PF_R, .p_offset = 0, .p_vaddr = value_of(app_tls_start),
-              .p_paddr = 0, .p_filesz = value_of(app_tls_file_end) - value_of(app_tls_start),
-              .p_memsz = bytes, .p_align = value_of(app_tls_alignment)};
+    h[n++] = {.p_type = PT_TLS,
+              .p_flags = PF_R,
+              .p_offset = 0,
+              .p_vaddr = value_of(app_tls_start),
+              .p_paddr = 0,
+              .p_filesz = value_of(app_tls_file_end) - value_of(app_tls_start),
+              .p_memsz = bytes,
+              .p_align = value_of(app_tls_alignment)};
   if (const uint64_t bytes = value_of(app_eh_frame_hdr_end) - value_of(app_eh_frame_hdr))
-    h[n++] = {.p_type = PT_GNU_EH_FRAME, .p_flags = PF_R, .p_offset = 0,
-              .p_vaddr = value_of(app_eh_frame_hdr), .p_paddr = 0, .p_filesz = bytes,
-              .p_memsz = bytes, .p_align = 4};
-  h[n++] = {.p_type = PT_GNU_STACK, .p_flags = PF_R | PF_W, .p_offset = 0, .p_vaddr = 0,
-            .p_paddr = 0, .p_filesz = 0, .p_memsz = 0, .p_align = 16};
+    h[n++] = {.p_type = PT_GNU_EH_FRAME,
+              .p_flags = PF_R,
+              .p_offset = 0,
+              .p_vaddr = value_of(app_eh_frame_hdr),
+              .p_paddr = 0,
+              .p_filesz = bytes,
+              .p_memsz = bytes,
+              .p_align = 4};
+  h[n++] = {.p_type = PT_GNU_STACK,
+            .p_flags = PF_R | PF_W,
+            .p_offset = 0,
+            .p_vaddr = 0,
+            .p_paddr = 0,
+            .p_filesz = 0,
+            .p_memsz = 0,
+            .p_align = 16};
   return n;
 }
 
@@ -107,7 +130,9 @@ uint64_t push_random(stack_writer& stack) {
 argument_range arguments_lie;
 } // namespace
 
-argument_range argument_strings() { return arguments_lie; }
+argument_range argument_strings() {
+  return arguments_lie;
+}
 
 result<uint64_t> make_application_stack(const arguments& args) {
   mem::mapping_request request;

@@ -6,8 +6,8 @@
 
 namespace oblako::boot {
 
-// Splits in place: '...' is literal, "..." knows \" and \\, outside quotes \ takes the next character.
-// No variables, no globs.
+// Splits in place: '...' is literal, "..." knows \" and \\, outside quotes \ takes the next
+// character. No variables, no globs.
 class word_splitter {
 public:
   explicit word_splitter(char* text) : next_(text) {}
@@ -31,8 +31,7 @@ public:
         quote = c;
         continue;
       }
-      if (c == '\\' && quote != '\'' && next_[1] &&
-          (!quote || next_[1] == '"' || next_[1] == '\\'))
+      if (c == '\\' && quote != '\'' && next_[1] && (!quote || next_[1] == '"' || next_[1] == '\\'))
         c = *++next_;
       *to++ = c;
     }

@@ -60,9 +60,13 @@ bool parse_slot(const char* p, virtio_mmio_slot& slot) {
     return false;
   switch (*p) {
   case 'k':
-  case 'K': size <<= 10, ++p; break;
+  case 'K':
+    size <<= 10, ++p;
+    break;
   case 'm':
-  case 'M': size <<= 20, ++p; break;
+  case 'M':
+    size <<= 20, ++p;
+    break;
   }
   if (*p++ != '@' || !parse_number(p, address) || *p++ != ':' || !parse_number(p, irq))
     return false;
@@ -91,7 +95,8 @@ void add_option(char* text) {
     known = known || equal(name, text);
   if (!known) {
     log::warning("unknown option '%s' on the kernel command line "
-                 "(the application's arguments go behind --)", text);
+                 "(the application's arguments go behind --)",
+                 text);
     return;
   }
   if (option_count < max_options)

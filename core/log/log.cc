@@ -129,7 +129,8 @@ size_t vformat(char* buffer, size_t size, const char* p, va_list outer) {
     case 'd':
     case 'i': {
       const int64_t v = wide ? va_arg(arguments, int64_t) : va_arg(arguments, int);
-      put_number(out, v < 0 ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v), v < 0, 10, f);
+      put_number(out, v < 0 ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v), v < 0, 10,
+                 f);
       break;
     }
     case 'u':
@@ -143,10 +144,18 @@ size_t vformat(char* buffer, size_t size, const char* p, va_list outer) {
       out.put('x');
       put_number(out, reinterpret_cast<uint64_t>(va_arg(arguments, void*)), false, 16, f);
       break;
-    case 's': put_string(out, va_arg(arguments, const char*), f); break;
-    case 'c': out.put(static_cast<char>(va_arg(arguments, int))); break;
-    case '%': out.put('%'); break;
-    case 0: --p; break;
+    case 's':
+      put_string(out, va_arg(arguments, const char*), f);
+      break;
+    case 'c':
+      out.put(static_cast<char>(va_arg(arguments, int)));
+      break;
+    case '%':
+      out.put('%');
+      break;
+    case 0:
+      --p;
+      break;
     default:
       out.put('%');
       out.put(*p);

@@ -7,13 +7,14 @@
 
 namespace oblako::log {
 
-// One line each; a newline is added. Formats: %d %u %x %lx %lu %ld %zu %p %s %c %%, width and 0 flag.
-// Context: any.
+// One line each; a newline is added. Formats: %d %u %x %lx %lu %ld %zu %p %s %c %%, width and 0
+// flag. Context: any.
 void info(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void warning(const char* format, ...) __attribute__((format(printf, 1, 2)));
 void error(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-// Formats into a buffer like snprintf (same formats as above); returns the length it would have had.
+// Formats into a buffer like snprintf (same formats as above); returns the length it would have
+// had.
 size_t format(char* buffer, size_t size, const char* format, ...)
     __attribute__((format(printf, 3, 4)));
 size_t vformat(char* buffer, size_t size, const char* format, va_list arguments);

@@ -7,7 +7,9 @@ constexpr uint32_t ether_header = 14;
 constexpr uint16_t type_ipv4 = 0x0800, type_ipv6 = 0x86dd;
 constexpr uint8_t protocol_tcp = 6, protocol_udp = 17, ipv6_fragment_header = 44;
 
-uint16_t big16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
+uint16_t big16(const uint8_t* p) {
+  return static_cast<uint16_t>(p[0] << 8 | p[1]);
+}
 
 uint32_t sum16(const uint8_t* p, uint32_t bytes) {
   uint32_t sum = 0;

@@ -17,6 +17,6 @@ void request_checksum(void* frame, uint32_t contiguous, uint32_t total, transmit
 
 } // namespace oblako::net
 
-// The ones' complement sum of 16-bit words as they lie in memory, not inverted (RFC 1071); an odd last
-// byte counts as the first of a word. lwIP's checksum function.
+// The ones' complement sum of 16-bit words as they lie in memory, not inverted (RFC 1071); an odd
+// last byte counts as the first of a word. lwIP's checksum function.
 extern "C" uint16_t oblako_checksum(const void* data, int bytes);

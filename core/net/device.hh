@@ -31,7 +31,7 @@ struct received_frame {
   uint32_t length;   // of the first piece; whole frame if segments == 1
   uint16_t segments; // > 1: mergeable buffers; the further pieces are in `more`
   checksum_state checksum;
-  segment more[17];  // pieces after the first (a 64 kB frame in 4 kB buffers)
+  segment more[17]; // pieces after the first (a 64 kB frame in 4 kB buffers)
 };
 
 // Transmit offload request, mirrors virtio_net_hdr's meaning (virtio 1.1, 5.1.6.2).

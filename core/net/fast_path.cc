@@ -131,8 +131,8 @@ extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_ad
   if (i.checksums_sent) {
     // The field holds the pseudo-header's sum; the device adds the rest.
     constexpr uint16_t field = 16;
-    const uint16_t sum = fold(uint64_t{from} + to + (uint32_t{protocol} << 8) +
-                              __builtin_bswap16(segment_length));
+    const uint16_t sum =
+        fold(uint64_t{from} + to + (uint32_t{protocol} << 8) + __builtin_bswap16(segment_length));
     __builtin_memcpy(segment + field, &sum, sizeof sum);
     offload.needs_checksum = true;
     offload.checksum_start = sizeof(frame_headers);

@@ -79,7 +79,9 @@ void endpoint_to(const endpoint& e, int domain, socket_address& out) {
   }
 }
 
-bool is_any(const ip_addr_t& a) { return ip_addr_isany_val(a); }
+bool is_any(const ip_addr_t& a) {
+  return ip_addr_isany_val(a);
+}
 
 ip_addr_t binding_address(const endpoint& e, int domain, only_ipv6 only) {
   if (domain != AF_INET6 || !IP_IS_V6_VAL(e.ip) || !is_any(e.ip) || only == only_ipv6::yes)

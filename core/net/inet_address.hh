@@ -22,7 +22,8 @@ result<endpoint> endpoint_from(const socket_address& a, int domain);
 void endpoint_to(const endpoint& e, int domain, socket_address& out);
 
 bool is_any(const ip_addr_t& a);
-// What to bind to: the unspecified address of a socket that takes both families is lwIP's "any type".
+// What to bind to: the unspecified address of a socket that takes both families is lwIP's "any
+// type".
 ip_addr_t binding_address(const endpoint& e, int domain, only_ipv6 only);
 // Connecting to the unspecified address means this host.
 void any_to_loopback(ip_addr_t& a);

@@ -13,8 +13,8 @@
 #include "lwip/ip4.h"
 #include "lwip/ip6.h"
 #include "lwip/netif.h"
-#include "lwip/prot/ethernet.h"
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/ethernet.h"
 
 namespace oblako::net {
 
@@ -35,7 +35,9 @@ unsigned device_count;
 interface* interfaces[max_devices];
 unsigned interface_count;
 
-void note_queued(interface& i) { i.queued = any_frames_queued = true; }
+void note_queued(interface& i) {
+  i.queued = any_frames_queued = true;
+}
 
 // --- receiving
 
@@ -72,8 +74,8 @@ uint32_t frame_length(const received_frame& f) {
   return length;
 }
 
-// Copies in steps of 32 bytes, beyond the end if need be: for few bytes faster than anything that has
-// to look at the length first. Both sides have room for it.
+// Copies in steps of 32 bytes, beyond the end if need be: for few bytes faster than anything that
+// has to look at the length first. Both sides have room for it.
 void copy_short(uint8_t* to, const uint8_t* from, uint32_t bytes) {
   for (uint32_t at = 0; at < bytes; at += 32) {
     uint64_t words[4];
@@ -119,7 +121,8 @@ pbuf* lend_frame(interface& i, const received_frame& f, uint32_t payload) {
     lent_frame::piece& piece = lent->pieces[k];
     piece.owner = lent;
     piece.custom.custom_free_function = free_piece;
-    const auto* data = k == 0 ? f.data + SIZEOF_ETH_HDR : static_cast<const uint8_t*>(f.more[k - 1].data);
+    const auto* data =
+        k == 0 ? f.data + SIZEOF_ETH_HDR : static_cast<const uint8_t*>(f.more[k - 1].data);
     const uint32_t length = k == 0 ? f.length - SIZEOF_ETH_HDR : f.more[k - 1].length;
     pbuf* p = pbuf_alloced_custom(PBUF_RAW, static_cast<u16_t>(length), PBUF_REF, &piece.custom,
                                   const_cast<uint8_t*>(data), static_cast<u16_t>(length));
@@ -164,7 +167,8 @@ void receive_frame(interface& i, received_frame& f) {
   uint16_t type = 0;
   bool group = false, broadcast = false;
   // The protocol headers lie in the first piece; 64 kB of payload is what lwIP's lengths can hold.
-  if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff && !(payload > copy_limit && memory_is_short())) {
+  if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff &&
+      !(payload > copy_limit && memory_is_short())) {
     type = static_cast<uint16_t>(f.data[12] << 8 | f.data[13]);
     group = f.data[0] & 1;
     broadcast = group && f.data[0] == 0xff;
@@ -185,7 +189,9 @@ void receive_frame(interface& i, received_frame& f) {
 
 // --- sending
 
-void sent(void* cookie) { pbuf_free(static_cast<pbuf*>(cookie)); }
+void sent(void* cookie) {
+  pbuf_free(static_cast<pbuf*>(cookie));
+}
 
 err_t link_output(netif* n, pbuf* p) {
   interface& i = interface_of(n);
@@ -198,7 +204,9 @@ err_t link_output(netif* n, pbuf* p) {
 
 } // namespace
 
-bool is_ours(const netif* n) { return n->linkoutput == link_output; }
+bool is_ours(const netif* n) {
+  return n->linkoutput == link_output;
+}
 
 err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
   constexpr unsigned max_parts = 20;
@@ -282,7 +290,9 @@ void start_interfaces() {
     start_interface(*devices[k], k == 0);
 }
 
-bool have_interfaces() { return interface_count != 0; }
+bool have_interfaces() {
+  return interface_count != 0;
+}
 
 unsigned receive_frames() {
   unsigned frames = 0;

@@ -1,5 +1,5 @@
-// Network interfaces: a device driver on one side, lwIP on the other. Frames come up as custom pbufs
-// that lend the device's receive buffers, and go down as the pieces of a pbuf chain.
+// Network interfaces: a device driver on one side, lwIP on the other. Frames come up as custom
+// pbufs that lend the device's receive buffers, and go down as the pieces of a pbuf chain.
 //
 // Context: everything here runs under the stack's lock, except net::attach() at boot.
 #pragma once
@@ -18,7 +18,9 @@ unsigned receive_frames();
 void reclaim_frames();
 // True if frames have been queued that the devices have not been told of.
 extern bool any_frames_queued;
-inline bool frames_queued() { return any_frames_queued; }
+inline bool frames_queued() {
+  return any_frames_queued;
+}
 void flush_devices();
 // False if a device had a frame in the meantime.
 bool enable_device_interrupts();

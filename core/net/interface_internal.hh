@@ -9,7 +9,7 @@ namespace oblako::net {
 
 // Where frames for an IPv4 address were last sent: the Ethernet header to put in front of the next.
 struct neighbour {
-  uint32_t ip; // network byte order, 0: none
+  uint32_t ip;     // network byte order, 0: none
   uint32_t learnt; // TCP's tick counter
   uint8_t header[14];
 };
@@ -26,7 +26,9 @@ struct interface {
   neighbour neighbours[neighbour_count];
 };
 
-inline interface& interface_of(netif* n) { return *reinterpret_cast<interface*>(n); }
+inline interface& interface_of(netif* n) {
+  return *reinterpret_cast<interface*>(n);
+}
 // True for interfaces of this kind (the loopback is lwIP's own).
 bool is_ours(const netif* n);
 

@@ -4,7 +4,8 @@
 //   * If there is nothing to do it registers as a sleeper, has the devices' interrupts enabled and
 //     sleeps. A device interrupt or a protocol timer wakes one sleeper, which runs the stack.
 //   * If no sleeper is registered, the same event wakes the service thread ("net"), which runs the
-//     stack, so that acknowledgements, ARP and timers go on while the application does other things.
+//     stack, so that acknowledgements, ARP and timers go on while the application does other
+//     things.
 //   * While the application computes between two visits, interrupts may be off and frames may be
 //     queued that the device has not been told of yet. Then the watchdog timer is armed: if nobody
 //     has visited the stack for a watchdog period, the service thread does.
@@ -49,11 +50,11 @@ late<time::timer> watchdog;
 late<time::timer> protocol_timer;
 bool started;
 
-uint32_t interrupts_on;             // atomic: set under the lock, cleared also by an interrupt
-uint32_t visits;                    // (L) for the watchdog; read anywhere
-uint32_t visits_seen;               // the watchdog's own
+uint32_t interrupts_on; // atomic: set under the lock, cleared also by an interrupt
+uint32_t visits;        // (L) for the watchdog; read anywhere
+uint32_t visits_seen;   // the watchdog's own
 uint64_t armed_deadline = time::no_deadline; // (L)
-unsigned writes_expected;           // (L)
+unsigned writes_expected;                    // (L)
 
 void wake_service() {
   __atomic_store_n(&service_wanted, 1, __ATOMIC_SEQ_CST);
@@ -84,9 +85,13 @@ void wake_somebody() {
     wake_service();
 }
 
-void protocol_timer_fired(time::timer&) { wake_somebody(); }
+void protocol_timer_fired(time::timer&) {
+  wake_somebody();
+}
 
-void note_interrupts(bool on) { __atomic_store_n(&interrupts_on, on, __ATOMIC_SEQ_CST); }
+void note_interrupts(bool on) {
+  __atomic_store_n(&interrupts_on, on, __ATOMIC_SEQ_CST);
+}
 
 // The lock is held. True if interrupts are on now and there was nothing to do.
 bool settle() {
@@ -135,7 +140,9 @@ void device_interrupt(void*) {
   wake_somebody();
 }
 
-void expect_writes(unsigned count) { writes_expected = count; }
+void expect_writes(unsigned count) {
+  writes_expected = count;
+}
 
 void leave_stack() {
   if (engine::transmit_pending()) {

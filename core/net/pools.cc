@@ -1,6 +1,6 @@
 // Free lists for what every packet takes and gives back: TCP segments, packet buffers and the other
-// fixed structures of lwIP. Taking from a list and giving back costs a few instructions; what a list
-// does not hold comes from and goes to the kernel heap. Guarded by the stack's lock.
+// fixed structures of lwIP. Taking from a list and giving back costs a few instructions; what a
+// list does not hold comes from and goes to the kernel heap. Guarded by the stack's lock.
 #include "core/base/types.hh"
 #include "core/mem/heap.hh"
 #include "hooks.h"
@@ -72,7 +72,9 @@ using namespace oblako::net;
 
 extern "C" {
 
-void* memp_malloc(memp_t type) { return structures[type].take(); }
+void* memp_malloc(memp_t type) {
+  return structures[type].take();
+}
 
 void memp_free(memp_t type, void* memory) {
   if (memory)

@@ -40,7 +40,8 @@ uint32_t random_word() {
 
 void size_buffers() {
   const uint64_t share = mem::frame_usage().total_bytes / 256;
-  const auto bytes = static_cast<uint32_t>(min_of<uint64_t>(max_of<uint64_t>(share, 64_KiB), 1_MiB));
+  const auto bytes =
+      static_cast<uint32_t>(min_of<uint64_t>(max_of<uint64_t>(share, 64_KiB), 1_MiB));
   oblako_tcp_window = min_of<uint32_t>(bytes, 512_KiB);
   oblako_tcp_send_buffer = bytes;
 }
@@ -56,17 +57,25 @@ using namespace oblako;
 
 extern "C" {
 
-u32_t sys_now(void) { return static_cast<u32_t>(time::monotonic_ns() / time::ns_per_ms); }
+u32_t sys_now(void) {
+  return static_cast<u32_t>(time::monotonic_ns() / time::ns_per_ms);
+}
 
-uint32_t oblako_lwip_random(void) { return net::random_word(); }
+uint32_t oblako_lwip_random(void) {
+  return net::random_word();
+}
 
-void* oblako_lwip_allocate(size_t bytes) { return mem::allocate(bytes); }
+void* oblako_lwip_allocate(size_t bytes) {
+  return mem::allocate(bytes);
+}
 
 void* oblako_lwip_allocate_zeroed(size_t count, size_t bytes) {
   return mem::allocate_zeroed(count * bytes);
 }
 
-void oblako_lwip_release(void* memory) { mem::release(memory); }
+void oblako_lwip_release(void* memory) {
+  mem::release(memory);
+}
 
 void oblako_lwip_assert(const char* message, const char* file, int line) {
   log::panic("lwIP: %s (%s:%d)", message, file, line);

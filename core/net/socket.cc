@@ -61,11 +61,21 @@ result<void> give_option(void* value, socklen_t& length, const void* from, size_
   return {};
 }
 
-result<void> socket::bind(const socket_address&) { return error::opnotsupp; }
-result<void> socket::connect(const socket_address&) { return error::opnotsupp; }
-result<void> socket::listen(int) { return error::opnotsupp; }
-result<mem::ref<socket>> socket::accept(socket_address&, uint32_t) { return error::opnotsupp; }
-result<void> socket::shutdown(int) { return error::opnotsupp; }
+result<void> socket::bind(const socket_address&) {
+  return error::opnotsupp;
+}
+result<void> socket::connect(const socket_address&) {
+  return error::opnotsupp;
+}
+result<void> socket::listen(int) {
+  return error::opnotsupp;
+}
+result<mem::ref<socket>> socket::accept(socket_address&, uint32_t) {
+  return error::opnotsupp;
+}
+result<void> socket::shutdown(int) {
+  return error::opnotsupp;
+}
 
 result<size_t> socket::read(mem::io_buffers& to) {
   if (to.remaining() == 0)

@@ -1,5 +1,6 @@
-// Sockets as files: what every kind of socket offers to the system calls (core/posix/sys_socket*.cc).
-// Streams and datagrams over IP are in tcp_socket.hh and udp_socket.hh, local ones in unix_socket.hh.
+// Sockets as files: what every kind of socket offers to the system calls
+// (core/posix/sys_socket*.cc). Streams and datagrams over IP are in tcp_socket.hh and
+// udp_socket.hh, local ones in unix_socket.hh.
 #pragma once
 
 #include "core/posix/file.hh"
@@ -37,7 +38,7 @@ public:
   // One message, or a piece of the stream. `to` may be nullptr. Errors as send(2), recv(2).
   struct message {
     mem::io_buffers& data;
-    int flags;                        // MSG_*; receive() sets MSG_TRUNC and the like in out_flags
+    int flags;                         // MSG_*; receive() sets MSG_TRUNC and the like in out_flags
     socket_address* address = nullptr; // send: destination; receive: filled in
     int out_flags = 0;
   };

@@ -52,7 +52,9 @@ stack_guard::~stack_guard() {
   stack_lock.unlock();
 }
 
-void note_delivery() { ++deliveries; }
+void note_delivery() {
+  ++deliveries;
+}
 
 namespace engine {
 
@@ -82,15 +84,24 @@ bool enable_interrupts() {
   return enable_device_interrupts();
 }
 
-void disable_interrupts() { disable_device_interrupts(); }
-bool transmit_pending() { return frames_queued(); }
-void tell_devices() { flush_devices(); }
-uint64_t next_timer() { return next_timer_deadline(); }
+void disable_interrupts() {
+  disable_device_interrupts();
+}
+bool transmit_pending() {
+  return frames_queued();
+}
+void tell_devices() {
+  flush_devices();
+}
+uint64_t next_timer() {
+  return next_timer_deadline();
+}
 
 } // namespace engine
 } // namespace oblako::net
 
-// The network drivers there are. Called by name, so that they are linked with the stack and only then.
+// The network drivers there are. Called by name, so that they are linked with the stack and only
+// then.
 extern "C" void oblako_start_virtio_net();
 
 extern "C" void oblako_start_net() {

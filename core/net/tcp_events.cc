@@ -58,7 +58,9 @@ void tcp_socket::refresh(uint32_t again) {
     readiness().wake_all(news);
 }
 
-bool tcp_socket::poll_sources() { return poll(); }
+bool tcp_socket::poll_sources() {
+  return poll();
+}
 
 error tcp_socket::take_error() {
   const error e = pending_;
@@ -75,7 +77,7 @@ err_t tcp_socket::on_accept(void* self, tcp_pcb* connection, err_t e) {
     return ERR_VAL;
   auto made = mem::make_shared<tcp_socket>(listener->domain(), 0u);
   if (!made.ok())
-    return ERR_MEM; // lwIP resets the connection
+    return ERR_MEM;                       // lwIP resets the connection
   tcp_socket* child = made.take().leak(); // the reference is the queue's
   child->settings_ = listener->settings_;
   child->no_delay_ = listener->no_delay_;

@@ -1,11 +1,11 @@
-// The table in which lwIP's input finds the connection of a segment (patch 08): established, half-open
-// and TIME_WAIT connections together, chained in buckets.
+// The table in which lwIP's input finds the connection of a segment (patch 08): established,
+// half-open and TIME_WAIT connections together, chained in buckets.
 #include "core/net/port.hh"
 
 #include "core/base/types.hh"
+#include "core/log/log.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
-#include "core/log/log.hh"
 #include "core/random/random.hh"
 #include "hooks.h"
 #include "lwip/tcp.h"

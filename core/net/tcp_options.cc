@@ -44,7 +44,9 @@ uint8_t state_number(const tcp_pcb* c, bool listening) {
   }
 }
 
-bool in_range(int value, int low, int high) { return value >= low && value <= high; }
+bool in_range(int value, int low, int high) {
+  return value >= low && value <= high;
+}
 
 } // namespace
 
@@ -194,8 +196,7 @@ result<void> tcp_socket::get_tcp_option(int name, void* value, socklen_t& length
   case TCP_USER_TIMEOUT:
     return give_option_int(value, length, static_cast<int>(user_timeout_ms_));
   case TCP_MAXSEG:
-    return give_option_int(value, length,
-                           pcb_ && phase_ == phase::connected ? pcb_->mss : 536);
+    return give_option_int(value, length, pcb_ && phase_ == phase::connected ? pcb_->mss : 536);
   case TCP_INFO:
     fill_info(value, length);
     return {};

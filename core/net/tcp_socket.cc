@@ -257,7 +257,8 @@ result<mem::ref<socket>> tcp_socket::accept(socket_address& peer, uint32_t flags
     }
     if (nonblocking(0))
       return error::again;
-    auto waited = net::wait_until(readiness(), [this] { return poll_events() != 0; }, deadline);
+    auto waited = net::wait_until(
+        readiness(), [this] { return poll_events() != 0; }, deadline);
     if (!waited.ok())
       return wait_error(waited.code());
   }

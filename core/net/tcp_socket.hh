@@ -98,7 +98,7 @@ private:
   phase phase_ = phase::fresh;
   bool peer_closed_ = false; // its FIN came
   bool read_shut_ = false, write_shut_ = false;
-  bool full_ = false;      // the send queue ran full; writable again when a third is free
+  bool full_ = false; // the send queue ran full; writable again when a third is free
   bool only_ipv6_ = false;
   bool no_delay_ = false;
   bool cork_ = false;

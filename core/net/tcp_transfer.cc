@@ -1,8 +1,8 @@
 // Moving data: from the application into segments, and from received packets to the application.
 //
-// A small write goes straight into a segment of its own if nothing waits before it, or else over the
-// stack into lwIP's last unsent segment. A larger one is copied once into a send_buffer that the
-// segments refer to.
+// A small write goes straight into a segment of its own if nothing waits before it, or else over
+// the stack into lwIP's last unsent segment. A larger one is copied once into a send_buffer that
+// the segments refer to.
 #include "core/net/tcp_socket.hh"
 
 #include "core/net/poller.hh"
@@ -152,7 +152,9 @@ result<void> tcp_socket::can_send() {
   return {};
 }
 
-size_t tcp_socket::in_flight() const { return TCP_SND_BUF - pcb_->snd_buf; }
+size_t tcp_socket::in_flight() const {
+  return TCP_SND_BUF - pcb_->snd_buf;
+}
 
 size_t tcp_socket::send_limit() const {
   return min_of<size_t>(settings_.send_buffer, TCP_SND_BUF);
@@ -177,9 +179,8 @@ result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
     if (space == 0)
       break;
     const size_t bytes = min_of(space, from.remaining());
-    auto queued = bytes <= small_write
-                      ? queue_small(from, bytes, more || bytes < from.remaining())
-                      : queue_large(from, bytes, more);
+    auto queued = bytes <= small_write ? queue_small(from, bytes, more || bytes < from.remaining())
+                                       : queue_large(from, bytes, more);
     if (!queued.ok()) {
       failed = queued.code();
       break;
@@ -223,8 +224,7 @@ result<size_t> tcp_socket::queue_large(mem::io_buffers& from, size_t bytes, bool
     return got;
   }
   const bool last = from.remaining() == 0 && !more;
-  const bool queued =
-      buffer->queue(pcb_, static_cast<u16_t>(*got), last ? 0 : TCP_WRITE_FLAG_MORE);
+  const bool queued = buffer->queue(pcb_, static_cast<u16_t>(*got), last ? 0 : TCP_WRITE_FLAG_MORE);
   buffer->drop_reference(); // the segments have theirs
   if (queued)
     return got;

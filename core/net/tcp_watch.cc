@@ -16,7 +16,9 @@ constexpr uint8_t last_persist_step = 7;
 // How often a closed socket's data is sent again.
 constexpr unsigned orphan_retransmissions = 8;
 
-bool is_orphan(const tcp_pcb& c) { return c.callback_arg == nullptr && c.state != SYN_RCVD; }
+bool is_orphan(const tcp_pcb& c) {
+  return c.callback_arg == nullptr && c.state != SYN_RCVD;
+}
 
 bool gets_nowhere(const tcp_pcb& c) {
   return c.nrtx > orphan_retransmissions ||

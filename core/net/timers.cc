@@ -88,7 +88,9 @@ void start_timers(uint64_t now) {
     link_due = now + half_second;
 }
 
-void update_tcp_clock(uint64_t now) { tcp_ticks = static_cast<uint32_t>(now / slow_tick) + 1; }
+void update_tcp_clock(uint64_t now) {
+  tcp_ticks = static_cast<uint32_t>(now / slow_tick) + 1;
+}
 
 void note_tcp_activity() {
   if (rate == tcp_rate::fine)
@@ -110,9 +112,13 @@ bool run_timers(uint64_t now) {
   return ran;
 }
 
-uint64_t next_timer_deadline() { return min_of(tcp_due, link_due); }
+uint64_t next_timer_deadline() {
+  return min_of(tcp_due, link_due);
+}
 
 } // namespace oblako::net
 
 // lwIP registered a connection.
-extern "C" void tcp_timer_needed(void) { oblako::net::note_tcp_activity(); }
+extern "C" void tcp_timer_needed(void) {
+  oblako::net::note_tcp_activity();
+}

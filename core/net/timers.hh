@@ -1,4 +1,5 @@
-// lwIP's periodic functions, called only while they have something to do, so that an idle VM sleeps.
+// lwIP's periodic functions, called only while they have something to do, so that an idle VM
+// sleeps.
 #pragma once
 
 #include <stdint.h>

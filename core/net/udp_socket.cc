@@ -120,7 +120,9 @@ void udp_socket::refresh(uint32_t again) {
     readiness().wake_all(news);
 }
 
-bool udp_socket::poll_sources() { return poll(); }
+bool udp_socket::poll_sources() {
+  return poll();
+}
 
 // --- names
 

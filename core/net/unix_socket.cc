@@ -61,8 +61,8 @@ void name_to(const unix_name& n, socket_address& out) {
 }
 
 class unix_socket;
-using name_hook = boost::intrusive::list_base_hook<
-    boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+using name_hook =
+    boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 
 class unix_socket final : public socket, public name_hook {
 public:
@@ -321,7 +321,8 @@ result<void> unix_socket::connect_stream(unix_socket& listener) {
   child->name_ = listener.name_;
   pair_with(*child);
   unix_socket* c = child.leak();
-  (listener.accepted_last_ ? listener.accepted_last_->next_accepted_ : listener.accepted_first_) = c;
+  (listener.accepted_last_ ? listener.accepted_last_->next_accepted_ : listener.accepted_first_) =
+      c;
   listener.accepted_last_ = c;
   ++listener.waiting_;
   listener.refresh(EPOLLIN | EPOLLRDNORM);
@@ -350,8 +351,8 @@ result<mem::ref<socket>> unix_socket::accept(socket_address& peer, uint32_t flag
     }
     if (nonblocking(0))
       return error::again;
-    auto waited =
-        sched::wait_until(readiness(), [this] { return poll_events() != 0; }, deadline);
+    auto waited = sched::wait_until(
+        readiness(), [this] { return poll_events() != 0; }, deadline);
     if (!waited.ok())
       return wait_error(waited.code());
   }
@@ -384,9 +385,9 @@ result<mem::ref<unix_socket>> unix_socket::receiver_for(const message& m) {
     unix_socket* target = find(n);
     if (!target)
       return n.length && n.text[0] != 0 ? error::noent : error::connrefused;
-    return target->type() == type() ? result<mem::ref<unix_socket>>(
-                                          mem::ref<unix_socket>::share(target))
-                                    : result<mem::ref<unix_socket>>(error::prototype);
+    return target->type() == type()
+               ? result<mem::ref<unix_socket>>(mem::ref<unix_socket>::share(target))
+               : result<mem::ref<unix_socket>>(error::prototype);
   }
   if (m.address)
     return was_connected_ ? error::isconn : error::opnotsupp;
@@ -455,9 +456,9 @@ result<size_t> unix_socket::send(message& m) {
     if (sent.code() != error::again || nonblocking(m.flags))
       return done ? result<size_t>(done) : result<size_t>(sent.code());
     // Room appears at the receiver; a connected one tells us, for others look again now and then.
-    const uint64_t until = min_of(deadline, m.address && !is_stream()
-                                                ? time::monotonic_ns() + time::ns_per_ms
-                                                : time::no_deadline);
+    const uint64_t until =
+        min_of(deadline, m.address && !is_stream() ? time::monotonic_ns() + time::ns_per_ms
+                                                   : time::no_deadline);
     auto waited = sched::wait_until(
         readiness(), [this] { return (poll_events() & (EPOLLOUT | EPOLLHUP)) != 0; }, until);
     if (!waited.ok() && (waited.code() != error::timedout || until == deadline))
@@ -486,8 +487,7 @@ result<size_t> unix_socket::take(message& m) {
         done = length;
     }
     if (!peek && (keeps_boundaries() || *put == length)) {
-      queued_ -= static_cast<uint32_t>(length) +
-                 (keeps_boundaries() ? uint32_t{sizeof(piece)} : 0);
+      queued_ -= static_cast<uint32_t>(length) + (keeps_boundaries() ? uint32_t{sizeof(piece)} : 0);
       first_ = next;
       if (!first_)
         last_ = nullptr;
@@ -541,9 +541,7 @@ result<size_t> unix_socket::receive(message& m) {
 
 result<void> unix_socket::get_option(int level, int name, void* value, socklen_t& length) {
   if (level == SOL_SOCKET && name == SO_PEERCRED) {
-    const struct {
-      int pid, uid, gid;
-    } self = {1, 0, 0}; // the only process there is
+    const struct { int pid, uid, gid; } self = {1, 0, 0}; // the only process there is
     return give_option(value, length, &self, sizeof self);
   }
   return socket::get_option(level, name, value, length);

@@ -8,6 +8,7 @@ namespace oblako::net {
 // Errors: protonosupport, socktype (as protonosupport), nomem.
 result<mem::ref<socket>> make_unix_socket(int type, int protocol, uint32_t status_flags);
 // Two connected sockets.
-result<void> make_unix_pair(int type, int protocol, uint32_t status_flags, mem::ref<socket> (&out)[2]);
+result<void> make_unix_pair(int type, int protocol, uint32_t status_flags,
+                            mem::ref<socket> (&out)[2]);
 
 } // namespace oblako::net

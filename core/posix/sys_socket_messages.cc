@@ -101,8 +101,7 @@ extern "C" long do_sendmsg(int fd, const msghdr* header, int flags) {
 OBLAKO_SYSCALL_RESTARTABLE(sys_recvmsg, do_recvmsg);
 extern "C" long do_recvmsg(int fd, msghdr* header, int flags) {
   auto s = get_socket(fd);
-  return to_syscall(s.ok() ? receive_message(*s->socket, header, flags)
-                           : result<size_t>(s.code()));
+  return to_syscall(s.ok() ? receive_message(*s->socket, header, flags) : result<size_t>(s.code()));
 }
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_sendmmsg, do_sendmmsg);

@@ -1,4 +1,5 @@
-// setsockopt and getsockopt. Values pass through a small kernel buffer; the socket knows the options.
+// setsockopt and getsockopt. Values pass through a small kernel buffer; the socket knows the
+// options.
 #include "arch/x64/syscall_entry.hh"
 #include "core/posix/socket_calls.hh"
 

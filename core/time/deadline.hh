@@ -7,8 +7,8 @@
 
 namespace oblako::time {
 
-// Brings up the interrupt controller, which takes memory and so cannot wait until some lock is held:
-// called by whatever is going to ask for interrupts. Cheap when it is up. Context: thread.
+// Brings up the interrupt controller, which takes memory and so cannot wait until some lock is
+// held: called by whatever is going to ask for interrupts. Cheap when it is up. Context: thread.
 void prepare_interrupts();
 // Makes sure a timer interrupt comes at the deadline or before. Units: monotonic nanoseconds.
 // Context: any.

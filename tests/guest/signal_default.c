@@ -1,7 +1,7 @@
 // mem: 32
 // expect: 15
-/* A signal nobody handles ends the machine with 128 + its number, of which isa-debug-exit carries seven
- * bits to the host; an ignored one does not. */
+/* A signal nobody handles ends the machine with 128 + its number, of which isa-debug-exit carries
+ * seven bits to the host; an ignored one does not. */
 #include <signal.h>
 #include <unistd.h>
 

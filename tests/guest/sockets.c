@@ -84,20 +84,25 @@ static void basic(void) {
   check(s >= 0 && n == sizeof b && ntohs(b.sin_port) == port_of(c), "accept4 tells the peer");
   n = sizeof b;
   check(getpeername(c, (void*)&b, &n) == 0 && b.sin_port == a.sin_port &&
-            b.sin_addr.s_addr == htonl(INADDR_LOOPBACK), "getpeername");
+            b.sin_addr.s_addr == htonl(INADDR_LOOPBACK),
+        "getpeername");
   char buffer[64];
   check(write(c, "hello", 5) == 5 && read(s, buffer, sizeof buffer) == 5 &&
-            !memcmp(buffer, "hello", 5), "one way");
+            !memcmp(buffer, "hello", 5),
+        "one way");
   check(send(s, "world!", 6, 0) == 6 && recv(c, buffer, 3, 0) == 3 &&
-            recv(c, buffer + 3, 60, 0) == 3 && !memcmp(buffer, "world!", 6), "the other, in parts");
+            recv(c, buffer + 3, 60, 0) == 3 && !memcmp(buffer, "world!", 6),
+        "the other, in parts");
   check(send(c, "peek", 4, 0) == 4 && recv(s, buffer, 64, MSG_PEEK) == 4 &&
-            recv(s, buffer, 64, 0) == 4 && !memcmp(buffer, "peek", 4), "MSG_PEEK leaves it there");
+            recv(s, buffer, 64, 0) == 4 && !memcmp(buffer, "peek", 4),
+        "MSG_PEEK leaves it there");
   int waiting = -1;
   write(c, "1234567", 7);
   events_within(s, POLLIN, 1000); // Nagle waits for the acknowledgement of what went before
   check(ioctl(s, FIONREAD, &waiting) == 0 && waiting == 7, "FIONREAD");
   read(s, buffer, 64);
-  check(recv(s, buffer, 64, MSG_DONTWAIT) == -1 && errno == EAGAIN, "MSG_DONTWAIT with nothing there");
+  check(recv(s, buffer, 64, MSG_DONTWAIT) == -1 && errno == EAGAIN,
+        "MSG_DONTWAIT with nothing there");
   check(send(c, buffer, 1, MSG_OOB) == -1, "MSG_OOB is refused");
   struct iovec v[2] = {{"ab", 2}, {"cde", 3}};
   struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
@@ -119,11 +124,13 @@ static void refused(void) {
   close(l);
   struct sockaddr_in a = local(port);
   int c = socket(AF_INET, SOCK_STREAM, 0);
-  check(connect(c, (void*)&a, sizeof a) == -1 && errno == ECONNREFUSED, "connect to nobody is refused");
+  check(connect(c, (void*)&a, sizeof a) == -1 && errno == ECONNREFUSED,
+        "connect to nobody is refused");
   close(c);
   c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   int r = connect(c, (void*)&a, sizeof a);
-  check(r == -1 && (errno == EINPROGRESS || errno == ECONNREFUSED), "nonblocking connect to nobody");
+  check(r == -1 && (errno == EINPROGRESS || errno == ECONNREFUSED),
+        "nonblocking connect to nobody");
   int e = 0;
   socklen_t n = sizeof e;
   if (errno == EINPROGRESS) {
@@ -213,13 +220,16 @@ static void resets(void) {
   events_within(p[0], POLLIN, 1000);
   ssize_t first = send(p[0], b, 1, MSG_NOSIGNAL);
   events_within(p[0], 0, 1000);
-  check(first == 1 && send(p[0], b, 1, MSG_NOSIGNAL) == -1 && (errno == EPIPE || errno == ECONNRESET),
+  check(first == 1 && send(p[0], b, 1, MSG_NOSIGNAL) == -1 &&
+            (errno == EPIPE || errno == ECONNRESET),
         "writing to one who has gone");
   close(p[0]);
 }
 
 static volatile int piped;
-static void on_pipe(int n) { piped = n; }
+static void on_pipe(int n) {
+  piped = n;
+}
 
 static void pipes(void) {
   int p[2];
@@ -229,7 +239,8 @@ static void pipes(void) {
   shutdown(p[0], SHUT_WR);
   check(write(p[0], "x", 1) == -1 && errno == EPIPE && piped == SIGPIPE, "EPIPE raises SIGPIPE");
   piped = 0;
-  check(send(p[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE && piped == 0, "unless MSG_NOSIGNAL");
+  check(send(p[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE && piped == 0,
+        "unless MSG_NOSIGNAL");
   close(p[0]), close(p[1]);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -239,11 +250,13 @@ static void half_closed(void) {
   pair(p);
   check(events(p[0], POLLIN | POLLOUT | POLLRDHUP) == POLLOUT, "idle: writable only");
   shutdown(p[1], SHUT_WR);
-  check(events_within(p[0], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP), "half closed: POLLRDHUP");
+  check(events_within(p[0], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP),
+        "half closed: POLLRDHUP");
   check(!(events(p[0], POLLIN) & POLLHUP), "but not POLLHUP");
   shutdown(p[0], SHUT_WR);
   check(events_within(p[0], 0, 1000) == POLLHUP, "both: POLLHUP");
-  check(events_within(p[1], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP | POLLHUP), "on both sides");
+  check(events_within(p[1], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP | POLLHUP),
+        "on both sides");
   close(p[0]), close(p[1]);
 }
 
@@ -254,7 +267,8 @@ static void epolls(void) {
   epoll_ctl(e, EPOLL_CTL_ADD, p[0], &v);
   check(epoll_wait(e, out, 4, 0) == 0, "epoll: nothing yet");
   write(p[1], "a", 1);
-  check(epoll_wait(e, out, 4, 1000) == 1 && out[0].data.fd == p[0] && out[0].events == EPOLLIN, "level: readable");
+  check(epoll_wait(e, out, 4, 1000) == 1 && out[0].data.fd == p[0] && out[0].events == EPOLLIN,
+        "level: readable");
   check(epoll_wait(e, out, 4, 0) == 1, "level: still readable");
   char b[8];
   read(p[0], b, 8);
@@ -286,15 +300,19 @@ static void options(void) {
   int fd = socket(AF_INET, SOCK_STREAM, 0), v = 1;
   socklen_t n = sizeof v;
   check(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, n) == 0 &&
-            getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, &n) == 0 && v == 1, "TCP_NODELAY");
+            getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, &n) == 0 && v == 1,
+        "TCP_NODELAY");
   v = 300;
   check(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, n) == 0 && (v = 0, 1) &&
-            getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, &n) == 0 && v == 300, "TCP_KEEPIDLE");
+            getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, &n) == 0 && v == 300,
+        "TCP_KEEPIDLE");
   v = 0;
-  check(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, n) == -1 && errno == EINVAL, "of 0 is invalid");
+  check(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, n) == -1 && errno == EINVAL,
+        "of 0 is invalid");
   v = 1;
   check(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, n) == 0 && (v = 0, 1) &&
-            getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, &n) == 0 && v == 1, "SO_KEEPALIVE");
+            getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, &n) == 0 && v == 1,
+        "SO_KEEPALIVE");
   v = 0;
   getsockopt(fd, SOL_SOCKET, SO_TYPE, &v, &n);
   check(v == SOCK_STREAM, "SO_TYPE");
@@ -318,7 +336,8 @@ static void options(void) {
   check(read(p[0], &b, 1) == -1 && errno == EAGAIN, "a read that times out: EAGAIN");
   struct tcp_info info;
   n = sizeof info;
-  check(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 && info.tcpi_state == TCP_ESTABLISHED,
+  check(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+            info.tcpi_state == TCP_ESTABLISHED,
         "TCP_INFO: established");
   v = 0, n = sizeof v;
   getsockopt(p[0], SOL_SOCKET, SO_ACCEPTCONN, &v, &n);
@@ -331,11 +350,14 @@ static void options(void) {
   int other = socket(AF_INET, SOCK_STREAM, 0);
   v = 1;
   setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &v, sizeof v);
-  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE, "a listener's port is taken");
+  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE,
+        "a listener's port is taken");
   a.sin_addr.s_addr = htonl(0x01020304), a.sin_port = 0;
-  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRNOTAVAIL, "somebody else's address");
+  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRNOTAVAIL,
+        "somebody else's address");
   close(other), close(l);
-  check(socket(AF_INET, SOCK_STREAM, IPPROTO_UDP) == -1 && errno == EPROTONOSUPPORT, "a wrong protocol");
+  check(socket(AF_INET, SOCK_STREAM, IPPROTO_UDP) == -1 && errno == EPROTONOSUPPORT,
+        "a wrong protocol");
   check(socket(99, SOCK_STREAM, 0) == -1 && errno == EAFNOSUPPORT, "a wrong family");
 }
 
@@ -459,10 +481,12 @@ static void datagrams(void) {
   check(sendto(y, "datagram", 8, 0, (void*)&a, sizeof a) == 8, "UDP: sendto");
   char buffer[64];
   socklen_t n = sizeof b;
-  check(recvfrom(x, buffer, 64, 0, (void*)&b, &n) == 8 && ntohs(b.sin_port) == port_of(y), "UDP: recvfrom");
+  check(recvfrom(x, buffer, 64, 0, (void*)&b, &n) == 8 && ntohs(b.sin_port) == port_of(y),
+        "UDP: recvfrom");
   sendto(y, "12345678", 8, 0, (void*)&a, sizeof a);
   check(recv(x, buffer, 3, MSG_TRUNC) == 8, "UDP: MSG_TRUNC tells the whole length");
-  check(connect(y, (void*)&a, sizeof a) == 0 && send(y, "", 0, 0) == 0 && recv(x, buffer, 64, 0) == 0,
+  check(connect(y, (void*)&a, sizeof a) == 0 && send(y, "", 0, 0) == 0 &&
+            recv(x, buffer, 64, 0) == 0,
         "UDP: an empty datagram");
   check(send(x, "x", 1, 0) == -1 && errno == EDESTADDRREQ, "UDP: no destination");
   static char big[65508];
@@ -499,8 +523,9 @@ static void ipv6(void) {
   setsockopt(l6, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
   a.sin6_addr = (struct in6_addr)IN6ADDR_ANY_INIT, a.sin6_port = htons(7777);
   struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(7777)};
-  check(bind(l6, (void*)&a, sizeof a) == 0 && listen(l6, 4) == 0 && bind(l4, (void*)&any, sizeof any) == 0 &&
-            listen(l4, 4) == 0, "V6ONLY leaves the port to IPv4");
+  check(bind(l6, (void*)&a, sizeof a) == 0 && listen(l6, 4) == 0 &&
+            bind(l4, (void*)&any, sizeof any) == 0 && listen(l4, 4) == 0,
+        "V6ONLY leaves the port to IPv4");
   close(l4), close(l6);
 }
 
@@ -508,13 +533,15 @@ static void local_sockets(void) {
   int p[2];
   check(socketpair(AF_UNIX, SOCK_STREAM, 0, p) == 0, "socketpair");
   char b[64];
-  check(write(p[0], "ab", 2) == 2 && write(p[0], "cd", 2) == 2 && read(p[1], b, 64) == 4, "a stream");
+  check(write(p[0], "ab", 2) == 2 && write(p[0], "cd", 2) == 2 && read(p[1], b, 64) == 4,
+        "a stream");
   close(p[0]);
   check(read(p[1], b, 64) == 0 && (events(p[1], POLLIN) & POLLHUP), "and its end");
   check(send(p[1], b, 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "EPIPE");
   close(p[1]);
   check(socketpair(AF_UNIX, SOCK_DGRAM, 0, p) == 0 && write(p[0], "ab", 2) == 2 &&
-            write(p[0], "cde", 3) == 3 && read(p[1], b, 64) == 2 && read(p[1], b, 64) == 3, "datagrams");
+            write(p[0], "cde", 3) == 3 && read(p[1], b, 64) == 2 && read(p[1], b, 64) == 3,
+        "datagrams");
   close(p[0]), close(p[1]);
   struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/tmp/test.sock"};
   int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0);

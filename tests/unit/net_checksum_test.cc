@@ -49,7 +49,9 @@ bytes ipv4_frame(uint8_t protocol, size_t payload, unsigned option_words = 0) {
   return f;
 }
 
-void clear_field(bytes& f, size_t at) { f[at] = f[at + 1] = 0; }
+void clear_field(bytes& f, size_t at) {
+  f[at] = f[at + 1] = 0;
+}
 
 TEST(net_checksum, TcpOverIpv4) {
   for (size_t payload : {20u, 21u, 40u, 1480u}) {

@@ -1,6 +1,6 @@
-// The network poller under a simulated machine: threads, clock, timers and a device that interrupts at
-// the worst moments. Whatever the application does, frames are taken and sent within a bounded time.
-// sources: core/net/poller.cc core/sched/wait.cc core/sched/wait_deadline.cc
+// The network poller under a simulated machine: threads, clock, timers and a device that interrupts
+// at the worst moments. Whatever the application does, frames are taken and sent within a bounded
+// time. sources: core/net/poller.cc core/sched/wait.cc core/sched/wait_deadline.cc
 #include "core/net/engine.hh"
 #include "core/net/poller.hh"
 #include "core/net/service.hh"
@@ -164,7 +164,9 @@ result<thread*> start_kernel_thread(const char*, void (*entry)(void*), void* arg
 } // namespace oblako::sched
 
 namespace oblako::time {
-uint64_t monotonic_ns() { return world->now; }
+uint64_t monotonic_ns() {
+  return world->now;
+}
 
 class timer_queue {
 public:
@@ -191,8 +193,12 @@ bool timer_queue::take(timer& t) {
   std::erase(world->timers, &t);
   return true;
 }
-void timer::arm(uint64_t deadline) { timer_queue::add(*this, deadline); }
-bool timer::cancel() { return timer_queue::take(*this); }
+void timer::arm(uint64_t deadline) {
+  timer_queue::add(*this, deadline);
+}
+bool timer::cancel() {
+  return timer_queue::take(*this);
+}
 } // namespace oblako::time
 
 namespace {
@@ -257,7 +263,9 @@ void disable_interrupts() {
   world->interrupts = false;
 }
 
-bool transmit_pending() { return world->queued_since != 0; }
+bool transmit_pending() {
+  return world->queued_since != 0;
+}
 
 void tell_devices() {
   EXPECT_TRUE(stack_lock.held_by_me());
@@ -266,7 +274,9 @@ void tell_devices() {
   world->queued_since = 0;
 }
 
-uint64_t next_timer() { return world->timer_due; }
+uint64_t next_timer() {
+  return world->timer_due;
+}
 
 } // namespace engine
 } // namespace oblako::net
@@ -293,7 +303,8 @@ void wait_for_frames() {
   const uint64_t seen = world->taken;
   const uint64_t deadline =
       world->chance(30) ? world->now + world->up_to(5 * ms) : time::no_deadline;
-  (void)net::wait_until(world->arrivals, [=] { return world->taken != seen; }, deadline);
+  (void)net::wait_until(
+      world->arrivals, [=] { return world->taken != seen; }, deadline);
 }
 
 void application(uint64_t end, unsigned computing_percent) {
@@ -363,14 +374,11 @@ TEST_P(poller, LosesNothing) {
   EXPECT_EXIT(exit(simulate(GetParam())), testing::ExitedWithCode(0), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(All, poller,
-                         testing::Values(scenario{0, 0, 300 * us, 0},
-                                         scenario{1, 0, 300 * us, 0},
-                                         scenario{1, 50, 300 * us, 50 * ms},
-                                         scenario{1, 100, 20 * us, 0},
-                                         scenario{1, 30, 5 * ms, 50 * ms},
-                                         scenario{3, 50, 300 * us, 50 * ms},
-                                         scenario{3, 90, 100 * us, 10 * ms},
-                                         scenario{6, 60, 30 * us, 50 * ms}));
+INSTANTIATE_TEST_SUITE_P(
+    All, poller,
+    testing::Values(scenario{0, 0, 300 * us, 0}, scenario{1, 0, 300 * us, 0},
+                    scenario{1, 50, 300 * us, 50 * ms}, scenario{1, 100, 20 * us, 0},
+                    scenario{1, 30, 5 * ms, 50 * ms}, scenario{3, 50, 300 * us, 50 * ms},
+                    scenario{3, 90, 100 * us, 10 * ms}, scenario{6, 60, 30 * us, 50 * ms}));
 
 } // namespace

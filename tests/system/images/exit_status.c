@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int main(int argc, char** argv)
-{
-	if (argc > 2 && !strcmp(argv[1], "signal"))
-		raise(atoi(argv[2]));
-	return argc > 1 ? atoi(argv[1]) : 0;
+int main(int argc, char** argv) {
+  if (argc > 2 && !strcmp(argv[1], "signal"))
+    raise(atoi(argv[2]));
+  return argc > 1 ? atoi(argv[1]) : 0;
 }

@@ -2,9 +2,8 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-int main(void)
-{
-	int s = socket(AF_INET, SOCK_STREAM, 0);
-	printf("socket %s\n", s >= 0 ? "ok" : "failed");
-	return s >= 0 ? 0 : 1;
+int main(void) {
+  int s = socket(AF_INET, SOCK_STREAM, 0);
+  printf("socket %s\n", s >= 0 ? "ok" : "failed");
+  return s >= 0 ? 0 : 1;
 }

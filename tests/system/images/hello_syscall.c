@@ -4,8 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int main(void)
-{
-	printf("pid %ld\n", syscall(SYS_getpid));
-	return 0;
+int main(void) {
+  printf("pid %ld\n", syscall(SYS_getpid));
+  return 0;
 }
