@@ -24,10 +24,6 @@ constexpr uint64_t far_slots = (far_end - far_start) / slot_size;
 // Stacks of threads that ended are kept, up to this many, for the next ones.
 constexpr unsigned max_spare_stacks = 16;
 
-struct spare_stack { // lies at the top of the unused stack
-  spare_stack* next;
-};
-
 struct device_mapping {
   device_mapping* next;
   uint64_t start, end; // physical, whole pages
@@ -37,7 +33,7 @@ struct device_mapping {
 sched::spinlock lock{sched::lock_rank::device};
 // Guarded by `lock`.
 uint64_t next_slot;
-spare_stack* spare_stacks;
+uintptr_t spare_stacks[max_spare_stacks]; // their tops
 unsigned spare_count;
 device_mapping* devices;
 
@@ -100,11 +96,8 @@ result<volatile void*> map_device(phys_addr start, size_t bytes) {
 
 result<uintptr_t> allocate_kernel_stack() {
   sched::thread_spinlock_guard guard(lock);
-  if (spare_stack* s = spare_stacks) {
-    spare_stacks = s->next;
-    --spare_count;
-    return reinterpret_cast<uintptr_t>(s + 1);
-  }
+  if (spare_count)
+    return spare_stacks[--spare_count];
   const uintptr_t bottom = take_slots(1) + page_size;
   for (size_t i = 0; i < stack_pages; ++i) {
     auto frame = allocate_frames(0);
@@ -124,10 +117,7 @@ result<uintptr_t> allocate_kernel_stack() {
 void free_kernel_stack(uintptr_t top) {
   sched::thread_spinlock_guard guard(lock);
   if (spare_count < max_spare_stacks) {
-    auto* s = reinterpret_cast<spare_stack*>(top) - 1;
-    s->next = spare_stacks;
-    spare_stacks = s;
-    ++spare_count;
+    spare_stacks[spare_count++] = top;
     return;
   }
   unmap_stack(top - kernel_stack_size, stack_pages);
