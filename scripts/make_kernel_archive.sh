@@ -26,4 +26,6 @@ bad=$({ nm --defined-only "$archive" | awk 'NF == 3 {print "D", $3}'
 if [ -n "$bad" ]; then
   echo "the kernel refers to symbols it does not have:" >&2
   echo "$bad" >&2
+  rm -f "$archive"
+  exit 1
 fi
