@@ -140,7 +140,7 @@ private:
   text below(text path) const {
     if (!prefix_.size)
       return path;
-    if (path.size > prefix_.size && path.starts_with(prefix_) && path.data[prefix_.size] == '/')
+    if (path.size > prefix_.size && path.data[prefix_.size] == '/' && path.starts_with(prefix_))
       return path.from(prefix_.size + 1);
     return {};
   }
@@ -180,13 +180,15 @@ result<mem::ref<node>> pseudo_directory::lookup(text name) {
   text path;
   for (uint64_t n = 0; const pseudo_entry* e = entry(n, path); ++n) {
     const text rest = below(path);
-    if (!rest.size || !(first_component(rest) == name))
+    if (rest.size < name.size || rest.data[0] != name.data[0] || !rest.starts_with(name))
       continue;
     if (rest.size == name.size) {
       if (e->make_node)
         return e->make_node();
       return mem::ref<node>(TRY(mem::make_shared<pseudo_leaf>(*e, tree_.device, 100'000 + n)));
     }
+    if (rest.data[name.size] != '/')
+      continue;
     const text prefix{path.data, static_cast<size_t>(rest.data - path.data) + name.size};
     return mem::ref<node>(TRY(mem::make_shared<pseudo_directory>(tree_, prefix)));
   }
