@@ -25,7 +25,7 @@ private:
 
 // One leaf of a tree. Exactly one of the pointers is set.
 struct pseudo_entry {
-  const char* path;               // below the tree's root, no slash in front
+  text path;                      // below the tree's root, no slash in front
   uint32_t mode;                  // S_IFREG, S_IFCHR, S_IFLNK or S_IFDIR with permission bits
   const char* constant = nullptr; // contents, or a link's target
   void (*write_text)(text_builder&) = nullptr; // contents, made at open(); or a link's target
