@@ -51,29 +51,26 @@ private:
   sched::thread_waiter& waiter_;
 };
 
-// True if a signal waits for the running thread: a loop that polls a busy network has to look.
-inline bool signal_pending() {
-  return __atomic_load_n(&arch::this_cpu().pending, __ATOMIC_RELAXED) & arch::pending_signal;
-}
-
 // Sleeps until `waiter` is notified, there was work for the network (which has then been run), or
 // the deadline passed. The caller has registered `waiter` where it matters and tests its condition
 // before each call. Errors: as thread_waiter::sleep().
 inline result<void> sleep_or_poll(sched::thread_waiter& waiter, uint64_t deadline_ns,
                                   bool interruptible_wait) {
+  constexpr uint64_t at_once = 0;
   poller_wait network(waiter);
-  if (!network.begin()) {
-    if (interruptible_wait && signal_pending())
-      return error::restart;
-    poll();
-    sched::yield_if_needed();
-    return {};
-  }
-  auto slept = waiter.sleep(deadline_ns, interruptible_wait);
-  network.end();
+  const bool registered = network.begin();
+  // With work at hand nobody sleeps, but a signal, a cancellation or the deadline still ends the
+  // wait.
+  auto slept = waiter.sleep(registered ? deadline_ns : at_once, interruptible_wait);
+  if (registered)
+    network.end();
+  else if (slept.code() == error::timedout && time::monotonic_ns() < deadline_ns)
+    slept = result<void>();
   // Also after a timeout: the interrupt's one wake-up may have been this thread's.
   if (present())
     poll();
+  if (!registered)
+    sched::yield_if_needed();
   return slept;
 }
 
@@ -89,19 +86,15 @@ result<void> wait_until(sched::wait_queue& queue, Predicate predicate,
     return {};
   sched::thread_waiter waiter;
   queue.add(waiter);
-  for (;;) {
-    if (predicate()) {
-      queue.remove(waiter);
-      return {};
-    }
-    auto slept = sleep_or_poll(waiter, deadline_ns, i == sched::interruptible::yes);
-    if (!slept.ok()) {
-      queue.remove(waiter);
-      if (slept.code() == error::timedout && predicate())
-        return {};
-      return slept.code();
-    }
-  }
+  result<void> slept;
+  bool satisfied;
+  while (!(satisfied = predicate()) && slept.ok())
+    slept = sleep_or_poll(waiter, deadline_ns, i == sched::interruptible::yes);
+  queue.remove(waiter);
+  // A wake_one() that chose this waiter, which did not need it, belongs to the next.
+  if (waiter.notified())
+    queue.wake_one();
+  return satisfied ? result<void>() : slept;
 }
 
 } // namespace oblako::net

@@ -1,6 +1,9 @@
+// clang-format off
+// sources: core/net/poller.cc core/sched/wait.cc core/sched/wait_deadline.cc
+// clang-format on
 // The network poller under a simulated machine: threads, clock, timers and a device that interrupts
 // at the worst moments. Whatever the application does, frames are taken and sent within a bounded
-// time. sources: core/net/poller.cc core/sched/wait.cc core/sched/wait_deadline.cc
+// time.
 #include "core/net/engine.hh"
 #include "core/net/poller.hh"
 #include "core/net/service.hh"
