@@ -11,6 +11,9 @@ extern spinlock thread_table_lock [[gnu::weak]];
 } // namespace oblako::sched
 
 namespace oblako::posix {
+
+sched::wait_queue wall_clock_set;
+
 namespace {
 
 constexpr int32_t process_id = 1;

@@ -5,6 +5,22 @@
 
 namespace oblako::posix {
 
+interval_timer::interval_timer(clock_name clock, expired_function f)
+    : timer(&interval_timer::on_deadline), clock_(clock), expired_(f) {
+  if (clock.kind == clock_kind::wall)
+    wall_clock_set.add(watch_);
+}
+
+interval_timer::~interval_timer() {
+  wall_clock_set.remove(watch_); // nothing if it was not added
+  cancel();
+}
+
+bool interval_timer::clock_watch::notify(observer& o, uint32_t) {
+  static_cast<clock_watch&>(o).owner.arm(0);
+  return false;
+}
+
 result<void> interval_timer::set(uint64_t moment, uint64_t interval) {
   cancel();
   moment_ = moment;
@@ -25,6 +41,8 @@ result<interval_timer::setting> interval_timer::get() const {
 
 void interval_timer::on_deadline(time::timer& t) {
   auto& self = static_cast<interval_timer&>(t);
+  if (!self.moment_) // the clock was set while it was not armed
+    return;
   auto now = read_clock(self.clock_);
   if (!now.ok()) {
     self.moment_ = 0;

@@ -12,8 +12,8 @@ public:
   // What happens when it expires; `times` counts the expirations since the last call. Context:
   // interrupt.
   using expired_function = void (*)(interval_timer&, uint64_t times);
-  interval_timer(clock_name clock, expired_function f)
-      : timer(&interval_timer::on_deadline), clock_(clock), expired_(f) {}
+  interval_timer(clock_name clock, expired_function f);
+  ~interval_timer();
 
   struct setting {
     uint64_t left;     // until the next expiration; 0: not armed
@@ -28,6 +28,14 @@ public:
 private:
   static void on_deadline(time::timer& t);
   void expire(uint64_t now);
+  // Looks at the clock again when it was set.
+  struct clock_watch : sched::observer {
+    explicit clock_watch(interval_timer& t) : observer(&clock_watch::notify), owner(t) {}
+    static bool notify(observer& o, uint32_t events);
+    interval_timer& owner;
+  };
+
+  clock_watch watch_{*this};
   clock_name clock_;
   expired_function expired_;
   // --- changed by the callback while armed

@@ -8,12 +8,17 @@ namespace {
 
 using namespace oblako;
 
+void set_wall_clock(uint64_t ns) {
+  time::set_wall_ns(ns);
+  posix::wall_clock_set.wake_all();
+}
+
 result<void> set_clock(int id, const timespec* app) {
   const auto name = TRY(posix::parse_clock(id));
   const uint64_t ns = TRY(posix::ns_from_app(app));
   if (id != CLOCK_REALTIME)
     return name.kind == posix::clock_kind::wall ? error::perm : error::inval;
-  time::set_wall_ns(ns);
+  set_wall_clock(ns);
   return {};
 }
 
@@ -23,7 +28,7 @@ result<void> set_time_of_day(const timeval* app) {
   const timeval t = TRY(mem::read_app(app));
   if (t.tv_usec < 0 || t.tv_usec >= 1'000'000)
     return error::inval;
-  time::set_wall_ns(TRY(posix::to_ns({t.tv_sec, t.tv_usec * 1000})));
+  set_wall_clock(TRY(posix::to_ns({t.tv_sec, t.tv_usec * 1000})));
   return {};
 }
 

@@ -28,15 +28,23 @@ result<void> sleep_for(uint64_t ns, timespec* app_left) {
   return interrupted_at(deadline);
 }
 
-// Until the clock shows `moment`.
-result<void> sleep_until_clock(clock_name clock, uint64_t moment) {
+// Errors: restart, canceled. `waiter` is notified when the wall clock is set.
+result<void> sleep_on(sched::thread_waiter& waiter, clock_name clock, uint64_t moment) {
   while (TRY(read_clock(clock)) < moment) {
-    auto slept = sleep_until(TRY(deadline_on_clock(clock, moment)));
-    if (slept.code() == error::restart)
-      return error::restart_no_handler;
-    TRY(std::move(slept));
+    auto slept = waiter.sleep(TRY(deadline_on_clock(clock, moment)), true);
+    if (!slept.ok() && slept.code() != error::timedout)
+      return slept;
   }
   return {};
+}
+
+// Until the clock shows `moment`.
+result<void> sleep_until_clock(clock_name clock, uint64_t moment) {
+  sched::thread_waiter waiter;
+  wall_clock_set.add(waiter);
+  auto slept = sleep_on(waiter, clock, moment);
+  wall_clock_set.remove(waiter);
+  return slept.code() == error::restart ? error::restart_no_handler : slept;
 }
 
 result<void> clock_sleep(int id, int flags, const timespec* app_span, timespec* app_left) {

@@ -185,6 +185,41 @@ static void interval_timers(void) {
   ok(alarm(0) >= 99, "alarm tells what was left of the last one");
 }
 
+static void *set_clock_later(void *p) {
+  sleep_through(20);
+  clock_settime(CLOCK_REALTIME, p);
+  return p;
+}
+
+static void setting_the_clock(void) {
+  pthread_t t;
+  struct timespec moment, new_time;
+  clock_gettime(CLOCK_REALTIME, &moment);
+  moment.tv_sec += 1000;
+  new_time = (struct timespec){moment.tv_sec + 1, 0};
+  pthread_create(&t, NULL, set_clock_later, &new_time);
+  int64_t begin = read_ns(CLOCK_MONOTONIC);
+  int r = clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &moment, NULL);
+  pthread_join(t, NULL);
+  ok(r == 0 && took(begin, 20), "setting the clock ends a sleep until a wall time");
+
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
+  struct itimerspec once = {{0, 0}, {0, 0}};
+  timer_t timer;
+  timer_create(CLOCK_REALTIME, &event, &timer);
+  clock_gettime(CLOCK_REALTIME, &once.it_value);
+  once.it_value.tv_sec += 1000;
+  new_time = (struct timespec){once.it_value.tv_sec + 1, 0};
+  alarms = 0;
+  timer_settime(timer, TIMER_ABSTIME, &once, NULL);
+  sleep_through(20);
+  int before = alarms;
+  clock_settime(CLOCK_REALTIME, &new_time);
+  sleep_through(20);
+  ok(before == 0 && alarms == 1, "and lets a timer of the wall clock expire");
+  timer_delete(timer);
+}
+
 static volatile int notified_value;
 
 static void notify(union sigval v) {
@@ -276,11 +311,12 @@ static void posix_timers(void) {
 }
 
 int main(void) {
-  plan(39);
+  plan(41);
   clocks();
   cpu_time();
   sleeping();
   interval_timers();
   posix_timers();
+  setting_the_clock();
   return finish();
 }
