@@ -1,8 +1,7 @@
 // Free lists for what every packet takes and gives back: TCP segments, packet buffers and the other
 // fixed structures of lwIP. Taking from a list and giving back costs a few instructions; what a
 // list does not hold comes from and goes to the kernel heap. Guarded by the stack's lock.
-#include "core/base/types.hh"
-#include "core/mem/heap.hh"
+#include "core/net/free_list.hh"
 #include "hooks.h"
 #include "lwip/dhcp.h"
 #include "lwip/etharp.h"
@@ -17,37 +16,6 @@
 
 namespace oblako::net {
 namespace {
-
-class free_list {
-public:
-  constexpr free_list(uint16_t size, uint16_t limit) : size_(size), limit_(limit) {}
-
-  void* take() {
-    if (!first_) [[unlikely]]
-      return mem::allocate(size_);
-    item* i = first_;
-    first_ = i->next;
-    --count_;
-    return i;
-  }
-  void give(void* memory) {
-    if (count_ == limit_) [[unlikely]]
-      return mem::release_sized(memory, size_);
-    auto* i = static_cast<item*>(memory);
-    i->next = first_;
-    first_ = i;
-    ++count_;
-  }
-  uint16_t size() const { return size_; }
-
-private:
-  struct item {
-    item* next;
-  };
-  item* first_ = nullptr;
-  uint16_t count_ = 0;
-  const uint16_t size_, limit_;
-};
 
 constexpr uint16_t kept(memp_t type) {
   return type == MEMP_TCP_SEG || type == MEMP_PBUF ? 256 : type == MEMP_TCP_PCB ? 16 : 0;

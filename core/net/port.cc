@@ -26,9 +26,17 @@ struct random_batch {
 random_batch batch;
 
 siphash_key isn_key;
-bool isn_key_made;
+
+uint64_t random_long() {
+  return uint64_t{random_word()} << 32 | random_word();
+}
 
 } // namespace
+
+// Drawn at start, from the first batch.
+void make_isn_key() {
+  isn_key = {random_long(), random_long()};
+}
 
 uint32_t random_word() {
   if (batch.left == 0) {
@@ -83,10 +91,6 @@ void oblako_lwip_assert(const char* message, const char* file, int line) {
 
 u32_t oblako_tcp_isn(const ip_addr_t* local_ip, u16_t local_port, const ip_addr_t* remote_ip,
                      u16_t remote_port) {
-  if (!net::isn_key_made) {
-    random::fill(&net::isn_key, sizeof net::isn_key);
-    net::isn_key_made = true;
-  }
   struct {
     uint8_t local[16], remote[16];
     uint16_t ports[2];

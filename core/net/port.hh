@@ -7,6 +7,8 @@ namespace oblako::net {
 
 // Context: the stack's lock is held.
 uint32_t random_word();
+// Makes the secret behind initial sequence numbers. Called once, before the first connection.
+void make_isn_key();
 // Sets TCP's window and send buffer from the size of memory: 64 kB in a VM of 16 MB, up to 1 MB.
 // Called once, before the first connection.
 void size_buffers();

@@ -2,6 +2,7 @@
 
 #include "core/base/types.hh"
 #include "core/mem/heap.hh"
+#include "core/net/free_list.hh"
 #include "hooks.h"
 #include "lwip/pbuf.h"
 #include "lwip/tcp.h"
@@ -18,13 +19,15 @@ struct reference_pbuf {
   send_buffer* buffer;
 };
 
+constinit free_list references{sizeof(reference_pbuf), 256};
+
 // The buffer whose data tcp_write() is queueing right now.
 send_buffer* current;
 
 void free_reference(pbuf* p) {
   auto* reference = reinterpret_cast<reference_pbuf*>(p);
   reference->buffer->drop_reference();
-  mem::release_sized(reference, sizeof(reference_pbuf));
+  references.give(reference);
 }
 
 } // namespace
@@ -56,7 +59,7 @@ bool send_buffer::queue(tcp_pcb* connection, uint16_t bytes, uint8_t write_flags
 using namespace oblako;
 
 extern "C" pbuf* oblako_tcp_reference(u16_t length) {
-  auto* reference = static_cast<net::reference_pbuf*>(mem::allocate(sizeof(net::reference_pbuf)));
+  auto* reference = static_cast<net::reference_pbuf*>(net::references.take());
   if (!reference)
     return nullptr;
   reference->custom.custom_free_function = net::free_reference;

@@ -108,6 +108,7 @@ extern "C" void oblako_start_net() {
   using namespace oblako::net;
   oblako_start_virtio_net();
   size_buffers();
+  make_isn_key();
   make_connection_table();
   netif_init(); // the loopback interface
   udp_init();

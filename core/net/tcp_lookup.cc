@@ -6,7 +6,6 @@
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
-#include "core/random/random.hh"
 #include "hooks.h"
 #include "lwip/tcp.h"
 
@@ -40,9 +39,8 @@ void make_connection_table() {
       log::panic("net: no memory for the connection table");
   buckets = static_cast<tcp_pcb**>(memory);
   shift = 64 - bits;
-  random::fill(keys, sizeof keys);
   for (uint64_t& k : keys)
-    k |= 1;
+    k = uint64_t{random_word()} << 32 | random_word() | 1;
 }
 
 } // namespace oblako::net
