@@ -22,6 +22,7 @@ void oblako_start_threads();
 [[gnu::weak]] void oblako_start_signals();
 [[gnu::weak]] void oblako_start_virtio_console();
 [[gnu::weak]] void oblako_start_net();
+[[gnu::weak]] void oblako_stop_net();
 }
 
 namespace oblako::boot {
@@ -75,5 +76,7 @@ void kernel_main(arch::boot_info& info) {
 
 // The end of the application (exit_group).
 extern "C" [[noreturn]] void oblako_exit(int status) {
+  if (oblako_stop_net)
+    oblako_stop_net();
   oblako::arch::power_off(status & 0xff);
 }

@@ -8,6 +8,7 @@
 #include "core/net/interface_internal.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
+#include "core/net/socket.hh"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/ip4.h"
@@ -26,6 +27,9 @@ constexpr unsigned max_devices = 8;
 constexpr unsigned receive_batch = 64;
 // Frames up to this size are copied: the copy costs less than keeping a whole receive buffer.
 constexpr uint32_t copy_limit = 192; // with a pbuf in front, 256 bytes in all
+// With memory short, data is only taken while the sockets hold less than this of what came before:
+// what is not taken will be sent again, when the application has read some.
+constexpr size_t max_unread_when_short = 256_KiB;
 // So many receive buffers may be lent at a time; beyond that everything is copied, so that sockets
 // nobody reads from cannot take all that a device has.
 constexpr unsigned max_lent = 128;
@@ -168,7 +172,7 @@ void receive_frame(interface& i, received_frame& f) {
   bool group = false, broadcast = false;
   // The protocol headers lie in the first piece; 64 kB of payload is what lwIP's lengths can hold.
   if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff &&
-      !(payload > copy_limit && memory_is_short())) {
+      !(payload > copy_limit && unread_bytes > max_unread_when_short && memory_is_short())) {
     type = static_cast<uint16_t>(f.data[12] << 8 | f.data[13]);
     group = f.data[0] & 1;
     broadcast = group && f.data[0] == 0xff;

@@ -14,7 +14,7 @@ void make_isn_key();
 void size_buffers();
 // Makes the table in which lwIP finds connections. Called once, before the first connection.
 void make_connection_table();
-// True if received data should rather be dropped (and sent again later) than queued.
+// True if less than a thirty-second of memory is free.
 bool memory_is_short();
 
 } // namespace oblako::net

@@ -95,6 +95,9 @@ private:
   uint64_t receive_timeout_ = 0, send_timeout_ = 0; // ns, 0: none
 };
 
+// What sockets hold that the application has not read. Guarded by the stack's lock.
+extern size_t unread_bytes;
+
 // Helpers for option values. Errors: inval (too short).
 result<int> option_int(const void* value, socklen_t length);
 result<void> give_option(void* value, socklen_t& length, const void* from, size_t bytes);

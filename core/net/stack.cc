@@ -2,8 +2,10 @@
 
 #include "core/net/engine.hh"
 #include "core/net/interface.hh"
+#include "core/net/poller.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
+#include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
 #include "core/time/clock.hh"
 #include "lwip/netif.h"
@@ -118,4 +120,26 @@ extern "C" void oblako_start_net() {
   start_interfaces();
   start_timers(oblako::time::monotonic_ns()); // which of them run depends on the interfaces
   flush_devices();
+}
+
+// The application has ended: its peers are told, and get what it wrote last, unless that takes
+// long.
+extern "C" void oblako_stop_net() {
+  using namespace oblako;
+  using namespace oblako::net;
+  constexpr uint64_t patience = 200 * time::ns_per_ms;
+  if (stack_lock.held_by_me()) // it ended in the middle of a call
+    return;
+  const uint64_t deadline = time::monotonic_ns() + patience;
+  {
+    stack_guard guard;
+    close_connections();
+    flush_devices();
+  }
+  while (time::monotonic_ns() < deadline) {
+    poll();
+    stack_guard guard;
+    if (!connections_pending())
+      break;
+  }
 }

@@ -121,6 +121,7 @@ err_t tcp_socket::on_receive(void* self, tcp_pcb*, pbuf* data, err_t) {
     return ERR_OK;
   }
   s->received_bytes_ += data->tot_len;
+  unread_bytes += data->tot_len;
   (s->received_last_ ? s->received_last_->next : s->received_) = data;
   while (data->next)
     data = data->next;

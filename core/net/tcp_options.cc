@@ -68,6 +68,8 @@ void tcp_socket::apply_options() {
     return;
   if (settings_.reuse_address || settings_.reuse_port)
     ip_set_option(pcb_, SOF_REUSEADDR);
+  else
+    ip_reset_option(pcb_, SOF_REUSEADDR);
   if (no_delay_)
     tcp_nagle_disable(pcb_);
   else

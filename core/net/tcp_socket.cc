@@ -105,13 +105,11 @@ result<void> tcp_socket::bind_to(const endpoint& local) {
   if (port == 0)
     return error::addrinuse;
   // lwIP's own check is coarser than the one above: keep it out of the way.
-  const u8_t options = pcb_->so_options;
   ip_set_option(pcb_, SOF_REUSEADDR);
   const err_t e = tcp_bind(pcb_, &ip, port);
-  if (e != ERR_OK) {
-    pcb_->so_options = options;
+  apply_options();
+  if (e != ERR_OK)
     return error_of(e);
-  }
   local_ = local;
   local_.port = port;
   return {};
@@ -186,9 +184,10 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
       IP_SET_TYPE_VAL(any.ip, IPADDR_TYPE_V6);
     TRY(bind_to(any));
   }
-  apply_options();
   progress_ = time::monotonic_ns();
+  ip_set_option(pcb_, SOF_REUSEADDR); // lwIP then makes sure that the connection is unique
   const err_t e = tcp_connect(pcb_, &remote.ip, remote.port, on_connected);
+  apply_options();
   if (e != ERR_OK) {
     if (phase_ != phase::bound) {
       tcp_pcb* block = pcb_;
@@ -236,8 +235,6 @@ result<void> tcp_socket::listen(int backlog) {
   phase_ = phase::listening;
   tcp_arg(pcb_, this);
   tcp_accept(pcb_, on_accept);
-  if (!settings_.reuse_address && !settings_.reuse_port)
-    ip_reset_option(pcb_, SOF_REUSEADDR);
   refresh();
   return {};
 }
@@ -358,6 +355,7 @@ void tcp_socket::free_received() {
     pbuf_free(p);
   }
   received_last_ = nullptr;
+  unread_bytes -= received_bytes_;
   received_bytes_ = 0;
   if (unread)
     read_shut_ = true;

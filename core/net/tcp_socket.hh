@@ -42,6 +42,7 @@ public:
 
 private:
   friend void watch_connections(uint64_t now);
+  friend void close_connections();
 
   enum class phase : uint8_t { fresh, bound, listening, connecting, connected, finished };
 

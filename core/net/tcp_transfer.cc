@@ -90,6 +90,7 @@ result<size_t> tcp_socket::take_received(mem::io_buffers& to, bool peek) {
 
 void tcp_socket::consumed(size_t bytes) {
   received_bytes_ -= static_cast<uint32_t>(bytes);
+  unread_bytes -= bytes;
   if (!received_) {
     received_last_ = nullptr;
     refresh();

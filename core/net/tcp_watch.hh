@@ -11,4 +11,10 @@ namespace oblako::net {
 // there are too many.
 void watch_connections(uint64_t now);
 
+// Ends every connection as the end of a process does: what is queued will still be sent, then the
+// end of the stream. Context: the stack's lock is held.
+void close_connections();
+// True while something sent has not been acknowledged yet.
+bool connections_pending();
+
 } // namespace oblako::net
