@@ -412,6 +412,52 @@ static void epoll_threads(void) {
   ok(1, "and all of them see a level-triggered one");
 }
 
+// One epoll descriptor each, all watching the same file exclusively: somebody must see every event.
+static int exclusive_event;
+static volatile int exclusive_seen;
+static void* exclusive_waiter(void* unused) {
+  struct epoll_event v;
+  uint64_t value;
+  int e = epoll_create1(0);
+  add(e, exclusive_event, EPOLLIN | EPOLLEXCLUSIVE, 1);
+  add(e, shared_events[0], EPOLLIN, 2); // the end
+  for (;;) {
+    if (epoll_wait(e, &v, 1, -1) != 1 || v.data.u64 == 2)
+      break;
+    if (read(exclusive_event, &value, 8) == 8)
+      __sync_fetch_and_add(&exclusive_seen, (int)value);
+  }
+  close(e);
+  return unused;
+}
+
+static void exclusive(void) {
+  pthread_t t[3];
+  struct epoll_event v = {.events = EPOLLIN};
+  int e = epoll_create1(0);
+  exclusive_event = eventfd(0, EFD_NONBLOCK);
+  shared_events[0] = eventfd(0, EFD_NONBLOCK);
+  ok(add(e, exclusive_event, EPOLLIN | EPOLLEXCLUSIVE, 1) == 0 &&
+         FAILS(epoll_ctl(e, EPOLL_CTL_MOD, exclusive_event, &v), EINVAL),
+     "an exclusive registration is not modified");
+  ok(FAILS(add(shared_epoll, e, EPOLLIN | EPOLLEXCLUSIVE, 1), EINVAL),
+     "nor made for another epoll");
+  close(e);
+  for (int i = 0; i < 3; ++i)
+    run(&t[i], exclusive_waiter, NULL);
+  usleep(10000);
+  for (int i = 1; i <= 100; ++i) {
+    signal_event(exclusive_event);
+    int64_t until = now_ms() + 2000;
+    while (exclusive_seen < i && now_ms() < until)
+      usleep(100);
+  }
+  ok(exclusive_seen == 100, "exclusive waiters see every event");
+  signal_event(shared_events[0]);
+  for (int i = 0; i < 3; ++i)
+    pthread_join(t[i], NULL);
+}
+
 // ------------------------------------------------------------------ signals
 
 static volatile int alarms;
@@ -530,6 +576,7 @@ int main(void) {
   timerfds();
   epolls();
   epoll_threads();
+  exclusive();
   interrupted();
   polls();
   return finish_counted();
