@@ -9,8 +9,9 @@ function(oblako_fetch name variable)
   string(REGEX REPLACE ".*\n" "" folder "${output}")
   set(${variable} "${folder}" PARENT_SCOPE)
 endfunction()
+file(GLOB source_patches CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/patches/*/*.patch")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
-  "${CMAKE_SOURCE_DIR}/scripts/sources.txt" "${CMAKE_SOURCE_DIR}/libc/build_musl.sh")
+  "${CMAKE_SOURCE_DIR}/scripts/sources.txt" "${CMAKE_SOURCE_DIR}/libc/build_musl.sh" ${source_patches})
 
 oblako_fetch(musl MUSL_SOURCE_DIR)
 oblako_fetch(lwip LWIP_DIR)
