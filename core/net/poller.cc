@@ -38,6 +38,11 @@
 #include "core/time/timer.hh"
 
 namespace oblako::net {
+
+// True while (a) or (b) of invariant 2 holds, or an interrupt has just turned (a) into (c): nothing
+// to do for who merely passed through the stack.
+bool watched;
+
 namespace {
 
 constexpr uint64_t watchdog_period = 2 * time::ns_per_ms;
@@ -70,6 +75,7 @@ void watchdog_fired(time::timer& t) {
     return;
   const uint32_t now_seen = __atomic_load_n(&visits, __ATOMIC_RELAXED);
   if (now_seen == visits_seen) {
+    __atomic_store_n(&watched, false, __ATOMIC_RELAXED);
     wake_service();
     return;
   }
@@ -154,6 +160,7 @@ void leave_stack() {
   }
   if (!idle() && !watchdog->armed())
     watchdog->arm(time::monotonic_ns() + watchdog_period);
+  __atomic_store_n(&watched, true, __ATOMIC_RELAXED);
   const uint64_t deadline = engine::next_timer();
   if (deadline != armed_deadline) {
     armed_deadline = deadline;

@@ -8,9 +8,12 @@
 #include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
 #include "core/time/clock.hh"
+#include "hooks.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/udp.h"
+
+u8_t oblako_loopback_queued;
 
 namespace oblako::net {
 
@@ -22,36 +25,20 @@ unsigned deliveries;
 
 // Packets between sockets of this VM. Each round may cause the next; a storm is cut into batches.
 bool run_loopback() {
-  bool ran = false;
-  for (unsigned round = 0; round < 32; ++round) {
-    bool any = false;
-    for (netif* n = netif_list; n; n = n->next) {
-      if (!n->loop_first)
-        continue;
-      netif_poll(n);
-      any = true;
-    }
-    if (!any)
-      break;
-    ran = true;
+  if (!oblako_loopback_queued)
+    return false;
+  for (unsigned round = 0; round < 32 && oblako_loopback_queued; ++round) {
+    oblako_loopback_queued = 0;
+    netif_poll_all();
   }
-  return ran;
-}
-
-bool loopback_pending() {
-  for (netif* n = netif_list; n; n = n->next)
-    if (n->loop_first)
-      return true;
-  return false;
+  return true;
 }
 
 } // namespace
 
-stack_guard::~stack_guard() {
-  if (loopback_pending())
-    run_loopback();
+void leave_with_work() {
+  run_loopback();
   leave_stack();
-  stack_lock.unlock();
 }
 
 void note_delivery() {
@@ -81,7 +68,7 @@ bool run() {
 }
 
 bool enable_interrupts() {
-  if (loopback_pending() || time::monotonic_ns() >= next_timer_deadline())
+  if (oblako_loopback_queued || time::monotonic_ns() >= next_timer_deadline())
     return false;
   return enable_device_interrupts();
 }
@@ -96,6 +83,7 @@ void tell_devices() {
   flush_devices();
 }
 uint64_t next_timer() {
+  timers_changed = false;
   return next_timer_deadline();
 }
 

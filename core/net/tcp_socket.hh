@@ -84,6 +84,7 @@ private:
   size_t in_flight() const;
   size_t send_limit() const;
   result<void> can_send();
+  bool fits_now(size_t bytes, bool more) const;
   result<size_t> queue_some(mem::io_buffers& from, bool more);
   result<size_t> queue_small(mem::io_buffers& from, size_t bytes, bool more);
   result<size_t> queue_large(mem::io_buffers& from, size_t bytes, bool more);

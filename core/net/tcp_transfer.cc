@@ -169,8 +169,22 @@ size_t tcp_socket::send_space() const {
   return used < limit ? limit - used : 0;
 }
 
+// The usual case of queue_some(): all of it in one segment, at once.
+bool tcp_socket::fits_now(size_t bytes, bool more) const {
+  return !more && !cork_ && fits_segment(*pcb_, bytes) && in_flight() + bytes <= send_limit();
+}
+
 // Queues what fits. Errors: fault, nobufs (nothing queued).
 result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
+  if (fits_now(from.remaining(), more)) [[likely]] {
+    auto queued = queue_segment(*pcb_, from, from.remaining());
+    if (!queued.ok())
+      return queued;
+    progress_ = user_timeout_ms_ ? time::monotonic_ns() : 0;
+    tcp_output(pcb_);
+    note_tcp_activity();
+    return queued;
+  }
   if (!pcb_->unsent && !pcb_->unacked)
     progress_ = user_timeout_ms_ ? time::monotonic_ns() : 0;
   size_t done = 0;
@@ -201,8 +215,6 @@ result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
 }
 
 result<size_t> tcp_socket::queue_small(mem::io_buffers& from, size_t bytes, bool more) {
-  if (!more && fits_segment(*pcb_, bytes))
-    return queue_segment(*pcb_, from, bytes);
   uint8_t staging[small_write];
   const mem::io_buffers before = from;
   const size_t got = TRY(from.get(staging, bytes));

@@ -16,6 +16,9 @@
 #include "lwip/priv/tcp_priv.h"
 
 namespace oblako::net {
+
+bool timers_changed = true;
+
 namespace {
 
 constexpr uint64_t fine_tick = TCP_FAST_INTERVAL * time::ns_per_ms;
@@ -64,6 +67,7 @@ void run_tcp(uint64_t now) {
   tcp_due = rate == tcp_rate::stopped  ? time::no_deadline
             : rate == tcp_rate::coarse ? now + coarse_tick
                                        : now + fine_tick;
+  timers_changed = true;
 }
 
 void run_link(uint64_t now) {
@@ -78,6 +82,7 @@ void run_link(uint64_t now) {
   if (link_phase % (2 * DHCP_COARSE_TIMER_SECS) == 0)
     dhcp_coarse_tmr();
   link_due = now + half_second;
+  timers_changed = true;
 }
 
 } // namespace
@@ -86,6 +91,7 @@ void start_timers(uint64_t now) {
   update_tcp_clock(now);
   if (have_interfaces())
     link_due = now + half_second;
+  timers_changed = true;
 }
 
 void update_tcp_clock(uint64_t now) {
@@ -97,6 +103,7 @@ void note_tcp_activity() {
     return;
   rate = tcp_rate::fine;
   tcp_due = time::monotonic_ns() + fine_tick;
+  timers_changed = true;
 }
 
 bool run_timers(uint64_t now) {

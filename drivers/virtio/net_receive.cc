@@ -49,7 +49,10 @@ void net_receiver::give_back(buffer* b) {
 
 bool net_receiver::post(buffer* b) {
   const chain_buffer whole = {to_device(b->data()), buffer_bytes, true};
-  if (!queue_.submit_short(&whole, 1, b).ok())
+  if (!queue_
+           .submit_short(
+               1, [&](uint16_t) { return whole; }, b)
+           .ok())
     return false;
   ++posted_;
   return true;

@@ -55,13 +55,11 @@ result<void> net_transmitter::transmit(const net::segment* parts, size_t count,
 // Header and pieces as one chain.
 result<void> net_transmitter::queue(slot& s, const net::segment* parts, size_t count) {
   const chain_buffer header = {to_device(&s.header), sizeof s.header, false};
-  if (count < virtqueue::direct_limit) {
-    chain_buffer all[virtqueue::direct_limit];
-    all[0] = header;
-    for (size_t i = 0; i < count; ++i)
-      all[i + 1] = {to_device(parts[i].data), parts[i].length, false};
-    return queue_.submit_short(all, static_cast<uint16_t>(count + 1), &s);
-  }
+  const auto buffer = [&](uint16_t i) {
+    return i == 0 ? header : chain_buffer{to_device(parts[i - 1].data), parts[i - 1].length, false};
+  };
+  if (count < virtqueue::direct_limit)
+    return queue_.submit_short(static_cast<uint16_t>(count + 1), buffer, &s);
   auto c = queue_.begin(static_cast<uint16_t>(count + 1));
   if (!c.ok())
     return c.code();

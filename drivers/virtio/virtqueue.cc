@@ -100,45 +100,6 @@ void virtqueue::submit(chain&& c, void* cookie) {
   publish(c.head_);
 }
 
-result<void> virtqueue::submit_short(const chain_buffer* buffers, uint16_t count, void* cookie) {
-  if (broken_) [[unlikely]]
-    return error::io;
-  if (count > free_count_) [[unlikely]]
-    return error::again;
-  const uint16_t head = free_head_;
-  uint16_t at = head;
-  uint32_t writable = 0;
-  for (uint16_t left = count; left != 0; --left, ++buffers) {
-    spec::descriptor& d = memory_.descriptors[at];
-    at = memory_.records[at].next;
-    d.address = raw(buffers->address);
-    d.length = buffers->length;
-    d.flags = left == 1 ? 0 : spec::descriptor_next;
-    d.next = left == 1 ? 0 : at;
-    if (buffers->writable) {
-      d.flags |= spec::descriptor_write;
-      writable += buffers->length;
-    }
-  }
-  free_head_ = at;
-  free_count_ = static_cast<uint16_t>(free_count_ - count);
-  chain_record& record = memory_.records[head];
-  record.cookie = cookie;
-  record.indirect = nullptr;
-  record.writable_bytes = writable;
-  record.count = count;
-  publish(head);
-  return {};
-}
-
-void virtqueue::publish(uint16_t head) {
-  memory_.available->ring[available_index_ & (size_ - 1)] = head;
-  ++available_index_;
-  ++in_flight_;
-  // release: the device that sees the index also sees descriptors and ring entry (2.6.13.2).
-  __atomic_store_n(&memory_.available->index, available_index_, __ATOMIC_RELEASE);
-}
-
 void virtqueue::release_descriptors(uint16_t head, uint16_t count) {
   uint16_t last = head;
   for (uint16_t i = 1; i < count; ++i)

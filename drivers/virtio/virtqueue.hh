@@ -118,8 +118,10 @@ public:
   void submit(chain&& c, void* cookie);
 
   // begin(), add and submit() in one, for a short chain in the ring's own descriptors: what every
-  // packet takes. `count` is 1 to direct_limit. Errors: again, io.
-  result<void> submit_short(const chain_buffer* buffers, uint16_t count, void* cookie);
+  // packet takes. buffer(i) gives the chain_buffer i of `count`, 1 to direct_limit. Errors: again,
+  // io.
+  template <class Buffers>
+  result<void> submit_short(uint16_t count, Buffers buffer, void* cookie);
   // Up to here a chain uses the ring's own descriptors: the device reads them with less effort than
   // an indirect table.
   static constexpr uint16_t direct_limit = 4;
@@ -165,5 +167,41 @@ private:
   uint16_t used_index_ = 0;      // next to take
   uint16_t used_seen_ = 0;       // the device's index when last looked at, checked
 };
+
+template <class Buffers>
+inline result<void> virtqueue::submit_short(uint16_t count, Buffers buffer, void* cookie) {
+  if (broken_) [[unlikely]]
+    return error::io;
+  if (count > free_count_) [[unlikely]]
+    return error::again;
+  const uint16_t head = free_head_;
+  uint16_t at = head;
+  uint32_t writable = 0;
+  for (uint16_t i = 0; i < count; ++i) {
+    const chain_buffer b = buffer(i);
+    const bool last = i + 1 == count;
+    spec::descriptor& d = memory_.descriptors[at];
+    at = memory_.records[at].next;
+    d.address = raw(b.address);
+    d.length = b.length;
+    d.flags = static_cast<uint16_t>((last ? 0 : spec::descriptor_next) |
+                                    (b.writable ? spec::descriptor_write : 0));
+    d.next = last ? 0 : at;
+    writable += b.writable ? b.length : 0;
+  }
+  free_head_ = at;
+  free_count_ = static_cast<uint16_t>(free_count_ - count);
+  memory_.records[head] = {cookie, nullptr, writable, memory_.records[head].next, count};
+  publish(head);
+  return {};
+}
+
+inline void virtqueue::publish(uint16_t head) {
+  memory_.available->ring[available_index_ & (size_ - 1)] = head;
+  ++available_index_;
+  ++in_flight_;
+  // release: the device that sees the index also sees descriptors and ring entry (2.6.13.2).
+  __atomic_store_n(&memory_.available->index, available_index_, __ATOMIC_RELEASE);
+}
 
 } // namespace oblako::virtio

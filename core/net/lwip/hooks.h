@@ -32,6 +32,13 @@ struct tcp_pcb *oblako_tcp_find(const ip_addr_t *local_ip, u16_t local_port,
 struct pbuf *oblako_tcp_reference(u16_t length);
 #define TCP_WRITE_REFERENCE(layer, length) oblako_tcp_reference(length)
 
+/* Set when a packet waits on an interface's loopback queue (patch 12, core/net/stack.cc). */
+extern u8_t oblako_loopback_queued;
+#define LWIP_HOOK_LOOPBACK_QUEUED()                                                                \
+  do {                                                                                             \
+    oblako_loopback_queued = 1;                                                                    \
+  } while (0)
+
 /* Memory of packet buffers (patch 09, core/net/pools.cc). */
 void *oblako_pbuf_allocate(size_t bytes);
 void oblako_pbuf_release(struct pbuf *p);
