@@ -185,7 +185,7 @@ static void interval_timers(void) {
   ok(alarm(0) >= 99, "alarm tells what was left of the last one");
 }
 
-static void *set_clock_later(void *p) {
+static void* set_clock_later(void* p) {
   sleep_through(20);
   clock_settime(CLOCK_REALTIME, p);
   return p;
