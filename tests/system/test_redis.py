@@ -1,10 +1,11 @@
 """What redis does for its clients, on one machine on a tap device that these tests share."""
 
+import socket
 import threading
 import time
 
 import pytest
-from vmkit.resp import RedisError
+from vmkit.resp import Redis, RedisError
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +200,24 @@ def test_slow_reader_gets_everything(guest, redis):
             slow.send("GET", "v")
         time.sleep(1)
         assert [len(slow.read()) for _ in range(4)] == [4_000_000] * 4
+
+
+def test_a_client_that_writes_all_before_it_reads(guest, redis):
+    """Its window stays closed all the while; ours must not seem closed to it because of that."""
+    commands = b"".join(Redis.encode("SET", f"k{i}", f"v{i:06}") + Redis.encode("GET", f"k{i}")
+                        for i in range(50_000))
+    expected = b"".join(b"+OK\r\n$7\r\nv%06d\r\n" % i for i in range(50_000))
+    s = guest.connect(timeout=20)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
+    s.sendall(commands)
+    got = b""
+    while len(got) < len(expected):
+        piece = s.recv(65536)
+        assert piece
+        got += piece
+    s.close()
+    assert got == expected
 
 
 def test_redis_cli(guest, redis):
