@@ -38,9 +38,15 @@ void announce(netif& n, const char* how) {
   log::info("net: %c%c%d has %s (%s)", n.name[0], n.name[1], n.num - 1, line, how);
 }
 
+// Also called when one of the interface's IPv6 addresses changes its state: only a new IPv4 address
+// is news here.
 void status_changed(netif* n) {
-  if (!dhcp_supplied_address(n))
+  constexpr unsigned max_interfaces = 16; // devices (8, device.hh) and the loopback
+  static ip4_addr_t announced[max_interfaces];
+  ip4_addr_t& last = announced[n->num % max_interfaces];
+  if (!dhcp_supplied_address(n) || ip4_addr_cmp(&last, netif_ip4_addr(n)))
     return;
+  last = *netif_ip4_addr(n);
   write_resolver_file();
   announce(*n, "DHCP");
 }
