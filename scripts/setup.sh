@@ -23,7 +23,8 @@ command -v apt-get >/dev/null && command -v dpkg-query >/dev/null ||
 [ "${ID:-} ${VERSION_ID:-}" = "debian 12" ] ||
   say "made for Debian 12; on ${PRETTY_NAME:-this system} versions may differ"
 
-installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+# dpkg-query fails when it knows nothing of a package, which is just what is to be found out here.
+installed=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true; } |
   sed -n 's/^installed //p')
 missing=()
 for package in "${packages[@]}"; do
