@@ -4,6 +4,7 @@
 #include "arch/x64/cpu.hh"
 #include "arch/x64/interrupts.hh"
 #include "arch/x64/msr.hh"
+#include "arch/x64/multiply_divide.hh"
 #include "arch/x64/percpu.hh"
 #include "arch/x64/traps.hh"
 #include "core/log/log.hh"
@@ -127,21 +128,19 @@ void arm_tsc_deadline(uint64_t delta_ns) {
   // Before 100 us have gone by the quotient is too coarse; 1 GHz is below any CPU, so early.
   constexpr unsigned shift = 20;
   uint64_t rate = uint64_t{1} << shift; // ticks per ns, fixed point
-  if (ns > 100'000) {
-    using wide = unsigned __int128;
-    rate = static_cast<uint64_t>((wide{tsc - apic.first_tsc} << shift) / ns);
-  }
-  const auto ticks = static_cast<unsigned __int128>(delta_ns) * rate >> shift;
+  if (ns > 100'000)
+    rate = multiply_divide(tsc - apic.first_tsc, uint64_t{1} << shift, ns);
+  const uint64_t ticks = multiply_divide(delta_ns, rate, uint64_t{1} << shift);
   const uint64_t far = uint64_t{1} << 62;
   // A deadline of 0 would disarm.
-  write_msr(msr_tsc_deadline, tsc + (ticks > far ? far : static_cast<uint64_t>(ticks)) + 1);
+  write_msr(msr_tsc_deadline, tsc + (ticks > far ? far : ticks) + 1);
 }
 
 void arm_counter(uint64_t now_ns, uint64_t delta_ns) {
   if (!apic.timer_hz_exact)
     refine_timer_frequency(now_ns);
-  const auto counts = static_cast<unsigned __int128>(delta_ns) * apic.timer_hz / time::ns_per_s + 1;
-  apic.armed_count = counts > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(counts);
+  const uint64_t counts = multiply_divide(delta_ns, apic.timer_hz, time::ns_per_s);
+  apic.armed_count = counts >= UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(counts) + 1;
   apic.armed_ns = now_ns;
   write(apic_register::timer_initial_count, apic.armed_count);
 }

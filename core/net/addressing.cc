@@ -28,11 +28,15 @@ void write_resolver_file() {
     (void)fs::write_boot_file("/etc/resolv.conf", text, length);
 }
 
+int prefix_length(uint32_t mask) {
+  return ~mask == 0 ? 32 : __builtin_clz(~mask);
+}
+
 void announce(netif& n, const char* how) {
   char line[96];
-  const uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(&n));
+  const uint32_t mask = lwip_ntohl(ip4_addr_get_u32(netif_ip4_netmask(&n)));
   size_t at = append_address(line, sizeof line, "", ip4_addr_get_u32(netif_ip4_addr(&n)), "/");
-  at += log::format(line + at, sizeof line - at, "%d", __builtin_popcount(mask));
+  at += log::format(line + at, sizeof line - at, "%d", prefix_length(mask));
   if (const uint32_t gateway = ip4_addr_get_u32(netif_ip4_gw(&n)))
     append_address(line + at, sizeof line - at, ", gateway ", gateway, "");
   log::info("net: %c%c%d has %s (%s)", n.name[0], n.name[1], n.num - 1, line, how);

@@ -7,6 +7,7 @@
 // whole. With a second CPU it becomes a sequence-counted pair.
 #include "core/time/clock.hh"
 #include "arch/x64/cpu.hh"
+#include "arch/x64/multiply_divide.hh"
 #include "arch/x64/tsc.hh"
 #include "core/boot/options.hh"
 #include "core/log/log.hh"
@@ -43,7 +44,7 @@ constexpr uint64_t measuring_ticks = 50'000'000'000;
 constexpr uint64_t trusted_read_ticks = 200'000;
 
 uint64_t multiplier_for(uint64_t hz) {
-  return static_cast<uint64_t>((static_cast<unsigned __int128>(ns_per_s) << 32) / hz);
+  return arch::multiply_divide(ns_per_s, uint64_t{1} << 32, hz);
 }
 
 uint64_t at(const tsc_line& l, uint64_t tsc) {
@@ -82,15 +83,19 @@ void start_measuring() {
   // Whole turns of the counter since the last look, from what the present estimate expects.
   const uint64_t turn = r.mask + 1;
   const uint64_t part = (reading - m.last_reading) & r.mask;
-  const auto expected = static_cast<uint64_t>(
-      static_cast<unsigned __int128>(at(line, now) - at(line, m.last_tsc)) * r.hz / ns_per_s);
+  const uint64_t expected =
+      arch::multiply_divide(at(line, now) - at(line, m.last_tsc), r.hz, ns_per_s);
   const uint64_t turns = expected > part ? (expected - part + turn / 2) / turn : 0;
   m.counted += turns * turn + part;
   m.last_reading = reading;
   m.last_tsc = now;
 
+  if (m.counted == 0) { // a counter that stands still
+    m.next_tsc = now + trusted_read_ticks;
+    return;
+  }
   const uint64_t ticks = now - m.first_tsc;
-  const auto hz = static_cast<uint64_t>(static_cast<unsigned __int128>(ticks) * r.hz / m.counted);
+  const uint64_t hz = arch::multiply_divide(ticks, r.hz, m.counted);
   line = {now, at(line, now), multiplier_for(hz)};
   // Twice the distance each time; the error is a microsecond over the whole distance.
   m.next_tsc = ticks > measuring_ticks ? ~uint64_t{0} : now + ticks;

@@ -41,3 +41,16 @@ def test_nothing_of_this_machine_is_in_the_image(app):
         image = app(name).image.read_bytes()
         assert str(ROOT).encode() not in image
         assert b"/.cache/oblako" not in image
+
+
+def test_the_kernel_may_not_lean_on_the_applications_libraries(tmp_path):
+    """128-bit division is a call into libgcc, which lies in the application's half: an interrupt in it
+    would be taken for one in application code, and its frame put over the live kernel stack."""
+    source = "unsigned __int128 f(unsigned __int128 a, unsigned __int128 b) { return a / b; }"
+    (tmp_path / "divide.c").write_text(source)
+    subprocess.run(["gcc", "-O2", "-c", "divide.c", "-o", "divide.o"], cwd=tmp_path, check=True)
+    done = subprocess.run([ROOT / "scripts/make_kernel_archive.sh", tmp_path / "libkernel.a",
+                           ROOT / "arch/x64/kernel_symbols.txt", tmp_path / "divide.o"],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode != 0 and "__udivti3" in done.stdout
+    assert not (tmp_path / "libkernel.a").exists()
