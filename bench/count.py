@@ -1,49 +1,76 @@
 #!/usr/bin/env python3
-"""Counts guest instructions: bench/count.py APP [--until-pong | --per-request SET|GET [-P N] [-c N]]
+"""Counts what an application's boot and work cost the guest: bench/count.py APP [--boot]
+[--per-request SET|GET [-P N] [-c N]] [--least-memory]
 
 Without a choice: everything there is to count for the application. An application without a port
-is counted from the machine's start to power-off; redis to its first +PONG and for each request, on
-a tap device in a network namespace (needs root). "insns" leaves out the repeats of `rep` string
-instructions and what runs in the idle function; both are shown beside. Firmware is included.
+is counted from the machine's start to power-off; redis to its first +PONG (with a static address
+and with DHCP) and for each request, on a tap device in a network namespace (needs root).
+
+"insns" leaves out the repeats of `rep` string instructions and what runs in the idle function; both
+are shown beside. Firmware is included. "device accesses" are those after the firmware, from QEMU's
+trace: each is an exit under KVM, where a `rep outs` of many bytes is one, and so it is one here.
 """
 
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
-from tests.system.guest import Guest  # noqa: E402
+from tests.system.dhcp_server import DhcpServer  # noqa: E402
+from tests.system.guest import GUEST, HOST, MAC, PREFIX, Guest  # noqa: E402
 from vmkit import netns, vm  # noqa: E402
+from vmkit.resp import RedisError  # noqa: E402
 
 PLUGIN = ROOT / "build" / "bench" / "libinsn_count.so"
 IDLE = "oblako_idle"
+# The page fault's stub: vector 14, stubs of 16 bytes (arch/x64/traps.S).
+FAULT_STUBS, FAULT_OFFSET = "exception_stubs", 14 * 16
+
+
+def plugin(out, symbols, *more):
+    """QEMU's arguments for counting in an image with these symbols: {name: (address, size)}."""
+    words = [str(PLUGIN), f"out={out}", *more]
+    if IDLE in symbols:
+        start, size = symbols[IDLE]
+        words.append(f"idle={start:x}:{start + size:x}")
+    if FAULT_STUBS in symbols:
+        words.append(f"fault={symbols[FAULT_STUBS][0] + FAULT_OFFSET:x}")
+    for name, symbol in (("entry", "pvh_entry"), ("main", "main")):
+        if symbol in symbols:
+            words.append(f"at={name}:{symbols[symbol][0]:x}")
+    return "-plugin", ",".join(words)
 
 
 class CountedGuest(Guest):
-    """A guest under the counting plugin."""
+    """A guest under the counting plugin; with `trace` its device accesses are written down too."""
 
-    def __init__(self, app, **how):
-        fd, self._path = tempfile.mkstemp(prefix="oblako-count-")
-        os.close(fd)
-        symbols = {name: (address, size) for name, address, size in sized_symbols(app.symbols)}
-        plugin = f"{PLUGIN},out={self._path}"
-        if IDLE in symbols:
-            start, size = symbols[IDLE]
-            plugin += f",idle={start:x}:{start + size:x}"
-        if "main" in symbols:
-            plugin += f",at=main:{symbols['main'][0]:x}"
-        super().__init__(app, extra=("-plugin", plugin), **how)
+    def __init__(self, app, *, trace=False, extra=(), **how):
+        self._folder = tempfile.TemporaryDirectory(prefix="oblako-count-")
+        self._path = Path(self._folder.name) / "counts"
+        self._log = Path(self._folder.name) / "log"
+        self._path.touch()
+        more = ["log=1"] if trace else []
+        extra = (*plugin(self._path, symbols_of(app.symbols), *more), *extra)
+        if trace:
+            extra += ("-D", str(self._log), "-d", "plugin", "-trace", "memory_region_ops_read",
+                      "-trace", "memory_region_ops_write")
+        super().__init__(app, extra=extra, **how)
+
+    def accesses(self):
+        return Accesses(self._log.read_text())
 
     def lines(self):
-        return [json.loads(line) for line in Path(self._path).read_text().splitlines()]
+        return [json.loads(line) for line in self._path.read_text().splitlines()]
 
     def count(self):
         """The counts now."""
@@ -59,15 +86,50 @@ class CountedGuest(Guest):
 
     def kill(self):
         super().kill()
-        Path(self._path).unlink(missing_ok=True)
+        self._folder.cleanup()
 
 
-def sized_symbols(elf):
-    for line in subprocess.run(["nm", "-S", "--defined-only", str(elf)], capture_output=True,
-                               text=True, check=True).stdout.splitlines():
-        words = line.split()
-        if len(words) == 4:
-            yield words[3], int(words[0], 16), int(words[1], 16)
+class Accesses:
+    """Device accesses of a trace, those of the firmware left out: how many to each mark (an event
+    of the plugin), to the end, and per device."""
+
+    LINE = re.compile(r"memory_region_ops_(read|write) .* addr 0x([0-9a-f]+) .*?(?:name '(.*)')?$")
+    STREAMED = ("write", "3f8")  # the console's data register, which is fed by `rep outs`
+
+    def __init__(self, log):
+        self.total = 0
+        self.marks = {}
+        self.console_bytes = 0
+        self.devices = Counter()
+        started = False
+        before = None
+        for line in log.splitlines():
+            if line.startswith("mark "):
+                self.marks[line[5:]] = self.total
+                started = started or line == "mark entry"
+                continue
+            access = self.LINE.search(line)
+            if not access or not started:
+                continue
+            kind = access.group(1, 2)
+            self.console_bytes += kind == self.STREAMED
+            if kind == before == self.STREAMED:
+                continue
+            before = kind
+            self.total += 1
+            self.devices[access[3] or "unnamed"] += 1
+
+    def figures(self):
+        return {"total": self.total, "to main": self.marks.get("main"),
+                "console bytes": self.console_bytes, "devices": dict(self.devices.most_common())}
+
+
+def symbols_of(elf):
+    """{name: (address, size)}; assembler's symbols often have no size."""
+    listing = subprocess.run(["nm", "-S", "--defined-only", str(elf)], capture_output=True,
+                             text=True, check=True).stdout
+    words = (line.split() for line in listing.splitlines())
+    return {w[-1]: (int(w[0], 16), int(w[1], 16) if len(w) == 4 else 0) for w in words}
 
 
 def to_power_off(app, **how):
@@ -77,25 +139,37 @@ def to_power_off(app, **how):
         if status:
             raise RuntimeError(f"{app.name} ended with status {status}:\n{guest.tail()}")
         counts = {line["event"]: line for line in guest.lines()}
+        accesses = guest.accesses().figures() if how.get("trace") else None
     finally:
         guest.kill()
-    return counts["exit"] | {"to main": counts.get("main", {}).get("insns")}
+    return accesses or counts["exit"] | {"to main": counts.get("main", {}).get("insns")}
 
 
-def until_pong(app, **how):
+def until_pong(app, dhcp=False, **how):
     with netns.Namespace() as namespace:
-        guest = CountedGuest(app, network=namespace, **how)
+        server = None
+        if dhcp:
+            with namespace.entered():
+                namespace.add_tap("tap0", f"{HOST}/{PREFIX}", guest=GUEST, mac=MAC)
+                server = DhcpServer("tap0")
+        guest = CountedGuest(app, network=namespace, static=not dhcp, **how)
         try:
             # Connecting only now keeps our own retries out of the count.
             guest.wait_console("Ready to accept connections")
+            while server and server.requests_answered == 0:
+                time.sleep(0.001)
             with guest.redis() as redis:
                 if redis.call("PING") != "PONG":
                     raise RuntimeError("no PONG")
+                if how.get("trace"):
+                    return guest.accesses().figures()
                 count = guest.count()
             return count | {"to main": next((line["insns"] for line in guest.lines()
                                              if line["event"] == "main"), None)}
         finally:
             guest.kill()
+            if server:
+                server.stop()
 
 
 def per_request(app, command, pipeline, clients, requests=None, **how):
@@ -122,51 +196,96 @@ def per_request(app, command, pipeline, clients, requests=None, **how):
     return {k: round((b[k] - a[k]) / (long - short), 1) for k in a}
 
 
-def least_memory(works, low=1, high=128):
-    """The least number of MB with which works(MB) is true."""
+def least_memory(works, low=256, high=128 * 1024, step=64):
+    """The least memory with which works(kB) is true, in kB, to the step."""
     if not works(high):
         return None
     while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if works(middle) else (middle + 1, high)
+        middle = (low + high) // 2 // step * step
+        low, high = (low, middle) if works(middle) else (middle + step, high)
     return low
 
 
-def serves(app, memory):
+def serves(app, kilobytes):
     """Does the application do its work with that much memory?"""
     with netns.Namespace() as namespace:
-        guest = Guest(app, network=namespace if app.port else None, memory=memory, limit=30)
+        guest = Guest(app, network=namespace if app.port else None, memory=f"{kilobytes}k",
+                      limit=30)
         try:
             if not app.port:
                 return guest.wait_end(10) == 0
             guest.wait_redis(10)
             with guest.redis() as redis:
-                for i in range(100):
-                    redis.call("SET", f"key:{i}", "xxx")
-                return redis.call("GET", "key:99") == "xxx"
-        except (AssertionError, OSError):
+                redis.pipeline([("SET", f"key:{i}", "xxx") for i in range(1000)])
+                return redis.call("GET", "key:999") == "xxx" and redis.call("DBSIZE") == 1000
+        except (AssertionError, OSError, RedisError):
             return False
         finally:
             guest.kill()
 
 
+def growth(app, small=64, large=8192, **how):
+    """By how many per cent the count grows with the machine's memory."""
+    a, b = (to_power_off(app, **how | {"memory": mb})["insns"] for mb in (small, large))
+    return round((b - a) / a * 100, 2)
+
+
+def variation(app, runs=2, **how):
+    """The difference between the largest and the smallest count."""
+    counts = [to_power_off(app, **how)["insns"] for _ in range(runs)]
+    return max(counts) - min(counts)
+
+
+def say(text, value, extra=""):
+    print(f"{text:<42}{value:>14}{extra}", flush=True)
+
+
 def row(text, counts):
     extra = f" ({counts['rep_repeats']:,} rep repeats, {counts['idle']:,} idle)"
     before_main = f", {counts['to main']:,} of them before main" if counts.get("to main") else ""
-    print(f"{text:<42}{counts['insns']:>14,}{extra}{before_main}", flush=True)
+    say(text, f"{counts['insns']:,}", extra + before_main)
+
+
+def access_row(text, figures):
+    devices = ", ".join(f"{name} {n}" for name, n in figures["devices"].items())
+    say(text, figures["total"], f" ({figures['to main']} of them before main; {devices};"
+                                f" {figures['console bytes']} bytes on the console)")
+
+
+def boot_figures(app, figures, how):
+    """What it costs to come up: one entry a figure, printed as it is found."""
+    traced = how | {"trace": True}
+    if not app.port:
+        figures["power-off"] = to_power_off(app, **how)
+        row("start to power-off", figures["power-off"])
+        figures["device accesses"] = to_power_off(app, **traced)
+        access_row("device accesses to power-off", figures["device accesses"])
+        figures["variation"] = variation(app, **how)
+        say("difference between two runs", figures["variation"])
+        figures["growth %"] = growth(app, **how)
+        say("growth from 64 MB to 8 GB", f"{figures['growth %']} %")
+    elif app.probe == "redis":
+        figures["pong"] = until_pong(app, **how)
+        row("start to first +PONG", figures["pong"])
+        figures["pong with DHCP"] = until_pong(app, dhcp=True, **how)
+        row("the same with DHCP", figures["pong with DHCP"])
+        figures["DHCP"] = figures["pong with DHCP"]["insns"] - figures["pong"]["insns"]
+        say("what DHCP adds", f"{figures['DHCP']:,}")
+        figures["device accesses"] = until_pong(app, **traced)
+        access_row("device accesses to first +PONG", figures["device accesses"])
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("app")
-    p.add_argument("--until-pong", action="store_true")
+    p.add_argument("--boot", action="store_true", help="to power-off, or to the first +PONG")
     p.add_argument("--per-request", metavar="COMMAND", action="append", default=[])
     p.add_argument("-P", type=int, default=None, help="requests in one go (pipeline)")
     p.add_argument("-c", type=int, default=50, help="clients")
     p.add_argument("-n", type=int, default=None, help="requests")
     p.add_argument("--machine", default="microvm", choices=vm.MACHINES)
-    p.add_argument("--memory", type=int, help="MB")
+    p.add_argument("--memory", help="MB, or with a unit: 1536k")
     p.add_argument("--least-memory", action="store_true")
     p.add_argument("--json", metavar="FILE", help="the figures, for other programs")
     a = p.parse_args()
@@ -177,19 +296,15 @@ def main():
         app = vm.App(a.app)
     except FileNotFoundError as error:
         sys.exit(str(error))
-    chosen = a.until_pong or a.per_request or a.least_memory
+    chosen = a.boot or a.per_request or a.least_memory
     how = {"machine": a.machine, "memory": a.memory}
     figures = {"image bytes": os.path.getsize(app.image)}
     print(f"{app.name} on {a.machine}, image {figures['image bytes']:,} bytes; guest instructions:")
     if app.port and (reason := netns.cannot_run()):
         sys.exit(f"cannot count {app.name}: {reason}")
 
-    if not app.port and not chosen:
-        figures["power-off"] = to_power_off(app, **how)
-        row("start to power-off", figures["power-off"])
-    if app.probe == "redis" and (a.until_pong or not chosen):
-        figures["pong"] = until_pong(app, **how)
-        row("start to first +PONG", figures["pong"])
+    if a.boot or not chosen:
+        boot_figures(app, figures, how)
     if app.probe == "redis":
         for command in a.per_request or ([] if chosen else ["SET", "GET"]):
             for pipeline in [a.P] if a.P else [1, 16]:
@@ -197,8 +312,8 @@ def main():
                 figures[name] = per_request(app, command, pipeline, a.c, a.n, **how)
                 row(name, figures[name])
     if a.least_memory or not chosen:
-        figures["least MB"] = least_memory(lambda mb: serves(app, mb))
-        print(f"{'least memory':<42}{figures['least MB']} MB")
+        figures["least kB"] = least_memory(lambda kb: serves(app, kb))
+        say("least memory", f"{figures['least kB']} kB")
     if a.json:
         Path(a.json).write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -1,12 +1,18 @@
 // A TCG plugin that counts guest instructions, for QEMU's plugin interface version 1 (QEMU 7.2).
 // The interface's header is not packaged, so what is used of it is declared here.
 //
-//   -plugin libinsn_count.so,out=FILE[,idle=START:END][,at=NAME:ADDRESS]...   (numbers in hex)
+//   -plugin libinsn_count.so,out=FILE[,idle=START:END][,at=NAME:ADDRESS]...[,fault=ADDRESS]
+//           [,pages=1][,log=1]          (numbers in hex)
 //
 // Every count is split in three: instructions; repeats of one `rep` string instruction beyond its
 // first (under TCG each iteration executes the instruction again; a processor does not); and
 // instructions inside the idle range. Appended to FILE, a line of JSON each time: at exit, on
-// SIGUSR2, and per `at` address, whose counts are those just before its first execution.
+// SIGUSR2, and per `at` address, whose counts are those just before its first execution. A line
+// also tells how many blocks of code have been translated (what a boot under TCG spends its time
+// on), how often the instruction at `fault` was executed (the page-fault handler's first), and with
+// `pages` (slow) how many different 4 kB pages of RAM were touched: each is a fault of the host's
+// when a virtual machine's memory is fresh. With `log` marks also go into QEMU's log (-d plugin -D
+// FILE), so that they stand between the lines of -trace.
 //
 // Counting is by block, which costs two additions a block: the rest of a block that a fault cuts
 // short is counted too. One vCPU only, since inline counters are shared.
@@ -41,6 +47,10 @@ typedef struct {
 
 enum { INLINE_ADD_U64 = 0 };
 enum { CB_NO_REGS = 0 };
+enum { MEM_RW = 3 };
+
+typedef uint32_t qemu_plugin_meminfo_t;
+struct qemu_plugin_hwaddr;
 
 extern void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t,
                                                   void (*)(qemu_plugin_id_t,
@@ -50,12 +60,23 @@ extern void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb*, int
 extern void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn*,
                                                    void (*)(unsigned vcpu, void*), int flags,
                                                    void*);
+extern void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn*, int op,
+                                                       void* counter, uint64_t value);
+extern void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn*,
+                                             void (*)(unsigned vcpu, qemu_plugin_meminfo_t,
+                                                      uint64_t address, void*),
+                                             int flags, int rw, void*);
+extern struct qemu_plugin_hwaddr* qemu_plugin_get_hwaddr(qemu_plugin_meminfo_t, uint64_t address);
+extern bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr*);
+extern uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr*);
+extern void qemu_plugin_outs(const char*);
 extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void*),
                                            void*);
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb*);
 extern struct qemu_plugin_insn* qemu_plugin_tb_get_insn(const struct qemu_plugin_tb*, size_t);
 extern const void* qemu_plugin_insn_data(const struct qemu_plugin_insn*);
 extern size_t qemu_plugin_insn_size(const struct qemu_plugin_insn*);
+extern void* qemu_plugin_insn_haddr(const struct qemu_plugin_insn*);
 extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn*);
 
 EXPORT int qemu_plugin_version = 1;
@@ -67,8 +88,14 @@ static uint64_t busy; // outside the idle range, repeats included
 static uint64_t idle;
 static uint64_t repeats; // of rep instructions, the first execution not among them
 
+static uint64_t blocks;  // translated
+static uint64_t faults;  // executions of the instruction at fault_address
+static uint64_t touched; // different pages
+static uint64_t fault_address;
+
 static uint64_t idle_start, idle_end;
 static int out = -1;
+static bool in_log, with_pages;
 
 struct mark {
   const char* name;
@@ -80,11 +107,12 @@ static size_t n_marks;
 
 // Called from a signal handler too: one write, so that lines stay whole.
 static void report(const char* event, uint64_t not_yet) {
-  char line[256];
+  char line[320];
   int n = snprintf(line, sizeof line,
                    "{\"event\": \"%s\", \"insns\": %" PRIu64 ", \"rep_repeats\": %" PRIu64
-                   ", \"idle\": %" PRIu64 "}\n",
-                   event, busy - repeats - not_yet, repeats, idle);
+                   ", \"idle\": %" PRIu64 ", \"blocks\": %" PRIu64 ", \"faults\": %" PRIu64
+                   ", \"pages\": %" PRIu64 "}\n",
+                   event, busy - repeats - not_yet, repeats, idle, blocks, faults, touched);
   if (write(out, line, n) != n)
     abort();
 }
@@ -102,6 +130,50 @@ static void at_mark(unsigned vcpu, void* data) {
     return;
   site->mark->seen = true;
   report(site->mark->name, site->not_yet);
+  if (in_log) {
+    char line[64];
+    snprintf(line, sizeof line, "mark %s\n", site->mark->name);
+    qemu_plugin_outs(line);
+  }
+}
+
+// --- pages ---
+
+// One bit a page of RAM, by physical address; what lies beyond counts as device memory.
+enum { page_shift = 12, max_pages = 1 << 22 }; // 16 GB
+static uint8_t seen_pages[max_pages / 8];
+
+static void touch(uint64_t physical) {
+  const uint64_t page = physical >> page_shift;
+  if (page >= max_pages || (seen_pages[page / 8] & 1 << page % 8))
+    return;
+  seen_pages[page / 8] |= 1 << page % 8;
+  touched++;
+}
+
+// Code is known by where it lies in QEMU's own memory. A page both executed and accessed as data is
+// counted twice, which an image with separate sections has none of.
+static void touch_code(const void* host) {
+  static uintptr_t known[1 << 14];
+  const uintptr_t page = (uintptr_t)host >> page_shift;
+  const size_t size = sizeof known / sizeof known[0];
+  for (size_t i = 0, at = page * 31 % size; page && i < size; i++, at = (at + 1) % size) {
+    if (known[at] == page)
+      return;
+    if (!known[at]) {
+      known[at] = page;
+      touched++;
+      return;
+    }
+  }
+}
+
+static void at_access(unsigned vcpu, qemu_plugin_meminfo_t info, uint64_t address, void* data) {
+  (void)vcpu;
+  (void)data;
+  const struct qemu_plugin_hwaddr* where = qemu_plugin_get_hwaddr(info, address);
+  if (where && !qemu_plugin_hwaddr_is_io(where))
+    touch(qemu_plugin_hwaddr_phys_addr(where));
 }
 
 // A rep instruction ends its block, and its next iteration is a block of that one instruction. So
@@ -148,6 +220,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb* tb) {
   (void)id;
   const size_t n = qemu_plugin_tb_n_insns(tb);
   uint64_t in_idle = 0;
+  blocks++;
   for (size_t i = 0; i < n; i++) {
     struct qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
     const uint64_t address = qemu_plugin_insn_vaddr(insn);
@@ -155,6 +228,12 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb* tb) {
       in_idle++;
     if (is_rep_string(qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn)))
       qemu_plugin_register_vcpu_insn_exec_cb(insn, at_rep, CB_NO_REGS, (void*)(uintptr_t)address);
+    if (fault_address && address == fault_address)
+      qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &faults, 1);
+    if (with_pages) {
+      qemu_plugin_register_vcpu_mem_cb(insn, at_access, CB_NO_REGS, MEM_RW, NULL);
+      touch_code(qemu_plugin_insn_haddr(insn));
+    }
     for (size_t m = 0; m < n_marks; m++) {
       if (marks[m].address != address || marks[m].seen)
         continue;
@@ -190,6 +269,14 @@ static bool parse(char* argument) {
   if (!strcmp(argument, "out")) {
     out = open(value, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     return out >= 0;
+  }
+  if (!strcmp(argument, "log"))
+    return in_log = true;
+  if (!strcmp(argument, "pages"))
+    return with_pages = true;
+  if (!strcmp(argument, "fault")) {
+    fault_address = strtoull(value, NULL, 16);
+    return fault_address;
   }
   char* second = strchr(value, ':');
   if (!second)

@@ -29,6 +29,7 @@ class DhcpServer(threading.Thread):
         super().__init__(daemon=True)
         self.server, self.guest, self.lease, self.silent = server, guest, lease, silent
         self.log = []
+        self.requests_answered = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
@@ -63,6 +64,7 @@ class DhcpServer(threading.Thread):
                     self._socket.sendto(answer, (to, 68))
                 except OSError:
                     return
+                self.requests_answered += kind == REQUEST
 
     def answer_to(self, kind, options, request):
         if kind == DISCOVER:
