@@ -6,7 +6,7 @@ execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -dumpversion
   OUTPUT_VARIABLE gcc_version OUTPUT_STRIP_TRAILING_WHITESPACE)
 
 set(kernel_flags
-  -ffreestanding -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fno-pie -O2 -g
+  -ffreestanding -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fno-pie -Os -g
   -ffunction-sections -fdata-sections -fno-stack-protector -fcf-protection=none
   -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-omit-frame-pointer
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${LWIP_DIR}=lwip
@@ -31,6 +31,21 @@ target_include_directories(kernel_cxx PRIVATE "${CMAKE_SOURCE_DIR}")
 target_compile_options(kernel_cxx PRIVATE
   $<$<COMPILE_LANGUAGE:CXX>:${kernel_cxx_flags} ${kernel_includes} -idirafter/usr/include>
   $<$<COMPILE_LANGUAGE:ASM>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -g>)
+# For size, but for what a request passes through: most of the kernel runs once or seldom, and code
+# that is not there need not be loaded either.
+set(kernel_fast_sources
+  arch/x64/(apic|context|interrupts|vector_state)
+  core/mem/(app_memory|heap|io_buffers|string)
+  core/net/.*
+  core/posix/(boundary|epoll|fd_table|file|futex|io_vector|pipe|poll_set)
+  core/posix/sys_(epoll|eventfd|fcntl|futex|poll|read|select|socket_io|socket_messages|transfer|write|clock)
+  core/sched/.*
+  core/time/.*
+  drivers/virtio/(net|net_receive|net_transmit|virtqueue))
+set(fast_sources ${kernel_sources})
+string(JOIN "|" fast_pattern ${kernel_fast_sources})
+list(FILTER fast_sources INCLUDE REGEX "/(${fast_pattern})\\.cc$")
+set_source_files_properties(${fast_sources} PROPERTIES COMPILE_OPTIONS -O2)
 if(EXISTS "${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
   include("${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
   target_compile_options(kernel_cxx PRIVATE -I${CMAKE_SOURCE_DIR}/core/net/lwip -isystem${LWIP_DIR}/src/include)

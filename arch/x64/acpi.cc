@@ -1,6 +1,14 @@
 // ACPI table parser. Pure: it sees memory only through physical_memory and checks every length.
 #include "arch/x64/acpi.hh"
+#include "arch/x64/acpi_view.hh"
 #include "core/base/types.hh"
+
+// Linked by who needs what they find (acpi.hh).
+extern "C" {
+[[gnu::weak]] void oblako_acpi_interrupts(const uint8_t*, size_t, oblako::acpi::information*);
+[[gnu::weak]] void oblako_acpi_virtio_mmio(const uint8_t*, size_t, oblako::acpi::information*);
+[[gnu::weak]] void oblako_acpi_event_device(const uint8_t*, size_t, oblako::acpi::information*);
+}
 
 namespace oblako::acpi {
 
@@ -9,40 +17,11 @@ namespace {
 constexpr size_t header_bytes = 36; // System Description Table Header, 5.2.6
 constexpr uint32_t max_table_bytes = 1u << 20;
 
-// A table or structure with bounds. Reads past the end give 0, which every caller takes as absent.
-class view {
-public:
-  view() = default;
-  view(const uint8_t* data, size_t bytes) : data_(data), bytes_(bytes) {}
-  bool empty() const { return bytes_ == 0; }
-  size_t size() const { return bytes_; }
-  const uint8_t* data() const { return data_; }
-
-  template <class T>
-  T get(size_t offset) const {
-    if (offset > bytes_ || sizeof(T) > bytes_ - offset)
-      return 0;
-    T value = 0;
-    for (size_t i = sizeof(T); i-- > 0;)
-      value = static_cast<T>(static_cast<uint64_t>(value) << 8 | data_[offset + i]);
-    return value;
-  }
-
-private:
-  const uint8_t* data_ = nullptr;
-  size_t bytes_ = 0;
-};
-
 uint8_t sum(const uint8_t* data, size_t bytes) {
   uint8_t total = 0;
   for (size_t i = 0; i < bytes; ++i)
     total = static_cast<uint8_t>(total + data[i]);
   return total;
-}
-
-constexpr uint32_t signature(const char (&text)[5]) {
-  return uint32_t{uint8_t(text[0])} | uint32_t{uint8_t(text[1])} << 8 |
-         uint32_t{uint8_t(text[2])} << 16 | uint32_t{uint8_t(text[3])} << 24;
 }
 
 // A whole table with a right checksum, or an empty view.
@@ -124,40 +103,10 @@ void read_fadt(physical_memory& memory, const view& fadt, information& out) {
   const uint8_t* aml = dsdt.data() + header_bytes;
   const size_t bytes = dsdt.size() - header_bytes;
   find_s5(aml, bytes, out.s5_type_a, out.s5_type_b);
-  find_virtio_mmio(aml, bytes, out);
-  if (out.reduced_hardware)
-    find_event_device(aml, bytes, out);
-}
-
-// MPS INTI flags of an interrupt source override, 5.2.12.5; "conforms to the bus" is ISA: edge,
-// active high.
-void add_override(const view& entry, information& out) {
-  if (out.override_count == max_overrides)
-    return;
-  const uint16_t flags = entry.get<uint16_t>(8);
-  interrupt_override& o = out.overrides[out.override_count++];
-  o.isa_irq = entry.get<uint8_t>(3);
-  o.gsi = entry.get<uint32_t>(4);
-  o.polarity = (flags & 3) == 3 ? arch::polarity::low : arch::polarity::high;
-  o.trigger = (flags >> 2 & 3) == 3 ? arch::trigger::level : arch::trigger::edge;
-}
-
-// Multiple APIC Description Table, 5.2.12.
-void read_madt(const view& madt, information& out) {
-  constexpr uint8_t type_ioapic = 1, type_override = 2;
-  size_t offset = 44;
-  while (offset + 2 <= madt.size()) {
-    const uint8_t type = madt.get<uint8_t>(offset);
-    const uint8_t length = madt.get<uint8_t>(offset + 1);
-    if (length < 2 || length > madt.size() - offset)
-      return;
-    const view entry(madt.data() + offset, length);
-    if (type == type_ioapic && length >= 12 && out.ioapic_count < max_ioapics)
-      out.ioapics[out.ioapic_count++] = {entry.get<uint32_t>(4), entry.get<uint32_t>(8)};
-    else if (type == type_override && length >= 10)
-      add_override(entry, out);
-    offset += length;
-  }
+  if (oblako_acpi_virtio_mmio)
+    oblako_acpi_virtio_mmio(aml, bytes, &out);
+  if (oblako_acpi_event_device && out.reduced_hardware)
+    oblako_acpi_event_device(aml, bytes, &out);
 }
 
 // One integer of a package: ZeroOp, OneOp, OnesOp, or a byte/word/dword constant (20.2.3).
@@ -226,58 +175,6 @@ bool find_s5(const uint8_t* data, size_t bytes, uint8_t& type_a, uint8_t& type_b
   return false;
 }
 
-// The resources follow the ID within the device: a 32-bit fixed memory range (6.4.3.4), directly
-// followed by an extended interrupt with one number (6.4.3.6).
-void find_virtio_mmio(const uint8_t* data, size_t bytes, information& out) {
-  constexpr uint8_t memory32_tag = 0x86, interrupt_tag = 0x89;
-  constexpr size_t id_bytes = 8, memory_bytes = 12, interrupt_bytes = 9;
-  const view aml(data, bytes);
-  bool in_device = false;
-  for (size_t at = 0; at + memory_bytes + interrupt_bytes <= bytes; ++at) {
-    if (data[at] == 'L' && aml.get<uint32_t>(at) == signature("LNRO") &&
-        aml.get<uint32_t>(at + 4) == signature("0005")) {
-      in_device = true;
-      at += id_bytes - 1;
-    } else if (in_device && data[at] == memory32_tag && aml.get<uint16_t>(at + 1) == 9 &&
-               data[at + memory_bytes] == interrupt_tag && data[at + memory_bytes + 4] == 1) {
-      if (out.virtio_mmio_count == max_virtio_mmio_devices)
-        return;
-      out.virtio_mmio[out.virtio_mmio_count++] = {aml.get<uint32_t>(at + 4),
-                                                  aml.get<uint32_t>(at + 8),
-                                                  aml.get<uint32_t>(at + memory_bytes + 5)};
-      in_device = false;
-    }
-  }
-}
-
-// After the ID: an extended interrupt with one number, and an operation region in memory, whose
-// name is followed by its space and its offset as a 32-bit constant (20.2.5.2).
-void find_event_device(const uint8_t* data, size_t bytes, information& out) {
-  constexpr uint8_t interrupt_tag = 0x89, dword_prefix = 0x0c, system_memory = 0;
-  constexpr uint16_t region_op = 0x805b;
-  constexpr size_t longest = 12; // of what is looked for
-  const view aml(data, bytes);
-  bool in_device = false, have_gsi = false;
-  event_device found{};
-  for (size_t at = 0; at + longest <= bytes; ++at) {
-    if (data[at] == 'A' && aml.get<uint32_t>(at) == signature("ACPI") &&
-        aml.get<uint32_t>(at + 4) == signature("0013")) {
-      in_device = true;
-    } else if (in_device && !have_gsi && data[at] == interrupt_tag &&
-               aml.get<uint16_t>(at + 1) == 6 && data[at + 4] == 1) {
-      found.gsi = aml.get<uint32_t>(at + 5);
-      have_gsi = true;
-    } else if (in_device && !found.address && aml.get<uint16_t>(at) == region_op &&
-               data[at + 6] == system_memory && data[at + 7] == dword_prefix) {
-      found.address = aml.get<uint32_t>(at + 8);
-    }
-    if (have_gsi && found.address) {
-      out.events = found;
-      return;
-    }
-  }
-}
-
 bool parse(physical_memory& memory, uint64_t rsdp, information& out) {
   out = {};
   const root r = find_root(memory, rsdp);
@@ -299,8 +196,8 @@ bool parse(physical_memory& memory, uint64_t rsdp, information& out) {
       continue;
     if (name == signature("FACP") && !out.has_fadt)
       read_fadt(memory, wanted, out);
-    else if (name == signature("APIC") && out.ioapic_count == 0)
-      read_madt(wanted, out);
+    else if (name == signature("APIC") && out.ioapic_count == 0 && oblako_acpi_interrupts)
+      oblako_acpi_interrupts(wanted.data(), wanted.size(), &out);
   }
   return true;
 }

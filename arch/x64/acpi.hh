@@ -77,7 +77,9 @@ struct information {
   event_device events;
 };
 
-// Reads what is there. False: no valid RSDP at that address or no root table.
+// Reads what is there. False: no valid RSDP at that address or no root table. What only some images
+// use is left out unless its file is linked: who uses it says so with OBLAKO_NEEDS.
+//   oblako_acpi_interrupts (ioapics, overrides), oblako_acpi_virtio_mmio, oblako_acpi_event_device
 bool parse(physical_memory& memory, uint64_t rsdp, information& out);
 // Looks for the RSDP where a BIOS leaves it (0xE0000-0xFFFFF). 0: none.
 uint64_t scan_for_rsdp(physical_memory& memory);

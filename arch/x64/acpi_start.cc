@@ -65,12 +65,4 @@ const acpi::information* acpi_information() {
   return &tables;
 }
 
-acpi::interrupt_override resolve_isa_irq(uint8_t irq) {
-  if (const acpi::information* info = acpi_information())
-    for (size_t i = 0; i < info->override_count; ++i)
-      if (info->overrides[i].isa_irq == irq)
-        return info->overrides[i];
-  return {irq, irq, trigger::edge, polarity::high};
-}
-
 } // namespace oblako::arch

@@ -11,6 +11,8 @@
 #include "core/mem/kernel_map.hh"
 #include "core/time/clock.hh"
 
+extern "C" char interrupt_stubs[];
+
 namespace oblako::arch {
 
 namespace {
@@ -153,6 +155,16 @@ void disarm() {
   apic.armed_count = 0;
 }
 
+} // namespace
+
+namespace {
+// Done when interrupts are first needed, so that an image without them has neither the stubs nor
+// the work.
+void install_interrupt_gates() {
+  constexpr unsigned first = 32, vectors = 256, stub_spacing = 16;
+  for (unsigned v = first; v < vectors; v++)
+    set_interrupt_gate(static_cast<uint8_t>(v), interrupt_stubs + (v - first) * stub_spacing);
+}
 } // namespace
 
 result<void> start_interrupts() {

@@ -4,6 +4,7 @@
 #include "arch/x64/acpi.hh"
 #include "arch/x64/interrupts.hh"
 #include "arch/x64/percpu.hh"
+#include "core/base/needs.hh"
 #include "core/mem/kernel_map.hh"
 #include "core/sched/spinlock.hh"
 
@@ -52,6 +53,7 @@ result<ioapic> map(uint64_t address, uint32_t first_gsi) {
 result<void> find_ioapics() {
   ioapic found[acpi::max_ioapics]{};
   size_t count = 0;
+  OBLAKO_NEEDS(oblako_acpi_interrupts);
   const acpi::information* info = acpi_information();
   if (!info || info->ioapic_count == 0)
     found[count++] = TRY(map(default_address, 0));

@@ -5,6 +5,7 @@
 #include "arch/x64/acpi.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/interrupts.hh"
+#include "core/base/needs.hh"
 #include "core/log/log.hh"
 #include "core/mem/kernel_map.hh"
 
@@ -88,6 +89,7 @@ result<void> start_events(const acpi::information& info) {
 // Called when signals start; nothing on a machine without ACPI.
 extern "C" void oblako_start_power_button() {
   using namespace oblako::arch;
+  OBLAKO_NEEDS(oblako_acpi_event_device);
   const oblako::acpi::information* info = acpi_information();
   if (!info || !info->has_fadt)
     return;

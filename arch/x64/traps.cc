@@ -11,7 +11,7 @@
 #include "core/sched/thread.hh"
 #include <signal.h>
 
-extern "C" char exception_stubs[], interrupt_stubs[];
+extern "C" char exception_stubs[];
 extern "C" uintptr_t find_fixup(uintptr_t rip);
 extern "C" [[gnu::weak]] void oblako_fault_signal(oblako::arch::trap_frame*, int, int, uintptr_t);
 extern "C" [[gnu::weak]] void oblako_pending_in_kernel(const oblako::arch::trap_frame*);
@@ -213,9 +213,8 @@ void initialise_traps() {
   asm volatile("lidt %0" ::"m"(pointer));
 }
 
-void install_interrupt_gates() {
-  for (unsigned v = exception_count; v < vector_count; v++)
-    set_gate(v, interrupt_stubs + (v - exception_count) * stub_spacing, ist_interrupt);
+void set_interrupt_gate(uint8_t vector, const char* stub) {
+  set_gate(vector, stub, ist_interrupt);
 }
 
 extern "C" void oblako_exception(trap_frame* frame) {

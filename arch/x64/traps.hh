@@ -8,9 +8,8 @@ namespace oblako::arch {
 
 // GDT, TSS with IST stacks, IDT with the 32 exceptions. Boot only.
 void initialise_traps();
-// Points vectors 32 to 255 at the interrupt entry stubs. Done when interrupts are first needed, so
-// that an image without interrupts has neither the stubs nor the work.
-void install_interrupt_gates();
+// Points a vector at an entry stub, which runs on the interrupt IST stack.
+void set_interrupt_gate(uint8_t vector, const char* stub);
 
 } // namespace oblako::arch
 

@@ -1,6 +1,7 @@
 // virtio over MMIO, version 2 ("modern") register layout. One interrupt line for everything.
 // Spec: virtio 1.1, 4.2.
 #include "core/base/mmio.hh"
+#include "core/base/needs.hh"
 #include "arch/x64/acpi.hh"
 #include "core/boot/options.hh"
 #include "core/log/log.hh"
@@ -192,6 +193,7 @@ void find_mmio_devices() {
   if (count != 0)
     return;
   // Nothing on the command line: the ACPI tables may describe some.
+  OBLAKO_NEEDS(oblako_acpi_virtio_mmio);
   if (const acpi::information* info = arch::acpi_information())
     for (size_t i = 0; i < info->virtio_mmio_count; ++i)
       look_at({info->virtio_mmio[i].address, info->virtio_mmio[i].bytes, info->virtio_mmio[i].gsi});

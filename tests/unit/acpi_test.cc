@@ -1,4 +1,5 @@
-// sources: arch/x64/acpi.cc
+// sources: arch/x64/acpi.cc arch/x64/acpi_interrupts.cc arch/x64/acpi_virtio_mmio.cc
+// sources: arch/x64/acpi_event_device.cc
 // ACPI tables built byte by byte from the specification, then truncated and damaged: the parser
 // may find less, but never reads outside what it was given (ASan watches every read).
 #include "arch/x64/acpi.hh"
