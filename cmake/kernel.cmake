@@ -34,14 +34,14 @@ target_compile_options(kernel_cxx PRIVATE
 # For size, but for what a request passes through: most of the kernel runs once or seldom, and code
 # that is not there need not be loaded either.
 set(kernel_fast_sources
-  arch/x64/(apic|context|interrupts|vector_state)
-  core/mem/(app_memory|heap|io_buffers|string)
-  core/net/.*
-  core/posix/(boundary|epoll|fd_table|file|futex|io_vector|pipe|poll_set)
-  core/posix/sys_(epoll|eventfd|fcntl|futex|poll|read|select|socket_io|socket_messages|transfer|write|clock)
-  core/sched/.*
-  core/time/.*
-  drivers/virtio/(net|net_receive|net_transmit|virtqueue))
+  "arch/x64/(apic|context|interrupts|vector_state)"
+  "core/mem/(app_memory|heap|io_buffers|string)"
+  "core/(net|random)/.*"
+  "core/posix/(boundary|epoll|fd_table|file|futex|io_vector|pipe|poll_set)"
+  "core/posix/sys_(epoll|eventfd|fcntl|futex|poll|read|select|socket_io|socket_messages|transfer|write|clock)"
+  "core/sched/.*"
+  "core/time/.*"
+  "drivers/virtio/(net|net_receive|net_transmit|virtqueue)")
 set(fast_sources ${kernel_sources})
 string(JOIN "|" fast_pattern ${kernel_fast_sources})
 list(FILTER fast_sources INCLUDE REGEX "/(${fast_pattern})\\.cc$")

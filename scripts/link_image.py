@@ -41,7 +41,7 @@ def blob_object(blob, work):
 
 def link(options, extra_objects, forced, target):
     musl = options.musl
-    command = ["ld", "-nostdlib", "-static", "-z", "max-page-size=4096", "-z", "noexecstack",
+    command = ["ld", "-nostdlib", "-static", "-z", "max-page-size=64", "-z", "common-page-size=64", "-z", "noexecstack",
                "--gc-sections", "--build-id=none", "--hash-style=gnu", "--eh-frame-hdr",
                "--no-warn-rwx-segments", "-T", options.script, "-Map", options.output + ".map",
                "-o", target]

@@ -34,3 +34,8 @@ set(LWIP_SOURCES
 # instructions. The frame pointer stays untouched, so backtraces go on at lwIP's caller.
 set_source_files_properties(${LWIP_SOURCES} PROPERTIES
   COMPILE_OPTIONS "-fomit-frame-pointer;-ffixed-rbp")
+# For speed where segments and datagrams pass; the rest of lwIP is for size like most of the kernel.
+set(lwip_fast ${LWIP_SOURCES})
+list(FILTER lwip_fast INCLUDE REGEX
+  "/(inet_chksum|ip|pbuf|tcp|tcp_in|tcp_out|udp|etharp|ip4|ip4_addr|ethip6|ip6|ip6_addr|mem)\\.c$")
+set_property(SOURCE ${lwip_fast} APPEND PROPERTY COMPILE_OPTIONS -O2)

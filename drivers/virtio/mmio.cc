@@ -1,8 +1,8 @@
 // virtio over MMIO, version 2 ("modern") register layout. One interrupt line for everything.
 // Spec: virtio 1.1, 4.2.
 #include "core/base/mmio.hh"
-#include "core/base/needs.hh"
 #include "arch/x64/acpi.hh"
+#include "core/base/needs.hh"
 #include "core/boot/options.hh"
 #include "core/log/log.hh"
 #include "core/mem/heap.hh"

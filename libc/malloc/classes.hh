@@ -39,7 +39,7 @@ constexpr class_table make_classes(unsigned quantum) {
     return static_cast<uint8_t>(c);
   };
   for (unsigned i = 0; i <= fine_limit / 8; ++i)
-    t.of_fine[i] = class_for(i * 8);
+    t.bin_of_fine[i] = static_cast<uint16_t>(class_for(i * 8) * bin_bytes);
   for (unsigned i = 0; i <= largest_small / 256; ++i)
     t.of_coarse[i] = class_for(i * 256);
   return t;

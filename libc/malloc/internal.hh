@@ -61,11 +61,12 @@ constexpr unsigned fine_limit = 1024; // up to here sizes are looked up in steps
 constexpr uint8_t kind_run = max_classes;         // first page of a larger allocation
 constexpr uint8_t kind_mapping = max_classes + 1; // where a mapping of its own begins
 constexpr unsigned bin_count = max_classes + 2;
+constexpr unsigned bin_bytes = 16;
 struct class_table {
   uint16_t size[bin_count]; // 0 for what is no class
   uint8_t slab_pages[max_classes];
-  uint8_t cached[max_classes]; // objects a thread keeps at most
-  uint8_t of_fine[fine_limit / 8 + 1];
+  uint8_t cached[max_classes];                // objects a thread keeps at most
+  uint16_t bin_of_fine[fine_limit / 8 + 1];   // class * bin_bytes: where malloc finds its bin
   uint8_t of_coarse[largest_small / 256 + 1]; // in steps of 256 above
   uint8_t count;                              // classes are 1 to count - 1
 };
@@ -99,7 +100,7 @@ constexpr unsigned header_pages = (sizeof(region) + page_size - 1) / page_size;
 inline region* region_of(const void* p) {
   return reinterpret_cast<region*>(reinterpret_cast<uintptr_t>(p) & ~(region_size - 1));
 }
-inline unsigned page_of(const void* p) {
+inline size_t page_of(const void* p) {
   return (reinterpret_cast<uintptr_t>(p) / page_size) % region_pages;
 }
 inline void* address_of(const run* r) {

@@ -23,18 +23,13 @@ struct bin {
   void* list;
   uint32_t count, limit; // limit 0: frees of this kind take the slow path
 };
-struct cache {
-  bin bins[bin_count];
-};
+static_assert(sizeof(bin) == bin_bytes);
 
-// Every thread begins with the empty cache, which is full and empty at once: its first call goes
-// the slow way and gets the thread a cache of its own. The main thread's is static.
-constinit cache empty_cache{};
-constinit cache main_cache{};
-constinit thread_local cache* my_cache [[gnu::tls_model("local-exec")]] = &empty_cache;
+// The thread's cache. It begins with every bin full and empty at once (limit and count are 0), so
+// that the thread's first call goes the slow way, which sets the limits.
+constinit thread_local bin bins[bin_count] [[gnu::tls_model("local-exec")]] = {};
 
 volatile int lock_word[1];
-bool main_cache_taken; // under the lock
 
 } // namespace
 
@@ -54,30 +49,16 @@ namespace {
 
 inline unsigned class_for(size_t bytes) {
   if (bytes <= fine_limit) [[likely]]
-    return oblako_malloc_classes.of_fine[(bytes + 7) / 8];
+    return oblako_malloc_classes.bin_of_fine[(bytes + 7) / 8] / bin_bytes;
   return oblako_malloc_classes.of_coarse[(bytes + 255) / 256];
 }
 
-void prepare(cache* c) {
+// Opens the thread's cache, unless the thread is ending.
+void prepare() {
+  if (bins[1].limit)
+    return;
   for (unsigned i = 1; i < oblako_malloc_classes.count; ++i)
-    c->bins[i].limit = oblako_malloc_classes.cached[i];
-}
-
-// The thread's cache, made if need be; the empty one if there is no memory for it. Under the lock.
-cache* own_cache() {
-  if (my_cache != &empty_cache)
-    return my_cache;
-  cache* c = &main_cache;
-  if (main_cache_taken) {
-    void* memory = nullptr;
-    if (!take_objects(class_for(sizeof(cache)), 1, memory))
-      return &empty_cache;
-    c = static_cast<cache*>(memory);
-    memset(c, 0, sizeof *c);
-  }
-  main_cache_taken = true;
-  prepare(c);
-  return my_cache = c;
+    bins[i].limit = oblako_malloc_classes.cached[i];
 }
 
 void* fail() {
@@ -85,34 +66,26 @@ void* fail() {
   return nullptr;
 }
 
-// From a cache whose bin is empty: half a bin full at once.
+// For a thread whose bin is empty: half a bin full at once.
 [[gnu::noinline]] void* refill(unsigned size_class) {
   guard g;
-  cache* c = own_cache();
-  bin& b = c->bins[size_class];
-  const unsigned wanted = c == &empty_cache ? 1 : (b.limit + 1) / 2;
+  prepare();
+  bin& b = bins[size_class];
   void* list = nullptr;
-  const unsigned got = take_objects(size_class, wanted, list);
+  const unsigned got = take_objects(size_class, (b.limit + 1) / 2, list);
   if (!got)
     return fail();
-  // The empty cache stays empty: got is 1 there.
-  if (got > 1) {
-    b.list = *static_cast<void**>(list);
-    b.count = got - 1;
-  }
+  b.list = *static_cast<void**>(list);
+  b.count = got - 1;
   return list;
 }
 
 // Returns the older half of a full bin, then puts the object in.
 [[gnu::noinline]] void spill(unsigned size_class, void* object) {
   guard g;
-  cache* c = own_cache();
-  bin& b = c->bins[size_class];
+  prepare();
+  bin& b = bins[size_class];
   if (b.count >= b.limit) {
-    if (c == &empty_cache) {
-      *static_cast<void**>(object) = nullptr;
-      return give_objects(object, 1);
-    }
     const unsigned keep = b.limit / 2;
     void* last = b.list;
     for (unsigned i = 1; i < keep; ++i)
@@ -211,15 +184,25 @@ void* resize(void* p, size_t bytes) {
   return bytes <= largest_small && class_for(bytes) == kind ? p : nullptr;
 }
 
-inline void* allocate_small(size_t bytes) {
-  const unsigned c = class_for(bytes);
-  bin& b = my_cache->bins[c];
+// From the bin at an offset in bytes: the fast path multiplies nothing.
+inline void* take_at(size_t offset) {
+  bin& b = *reinterpret_cast<bin*>(reinterpret_cast<char*>(bins) + offset);
   void* object = b.list;
   if (!object) [[unlikely]]
-    return refill(c);
+    return refill(static_cast<unsigned>(offset / bin_bytes));
   b.list = *static_cast<void**>(object);
   --b.count;
   return object;
+}
+
+inline void* allocate_small(size_t bytes) {
+  if (bytes <= fine_limit)
+    return take_at(oblako_malloc_classes.bin_of_fine[(bytes + 7) / 8]);
+  return take_at(size_t{oblako_malloc_classes.of_coarse[(bytes + 255) / 256]} * bin_bytes);
+}
+
+[[gnu::noinline]] void* malloc_beyond_fine(size_t bytes) {
+  return bytes <= largest_small ? allocate_small(bytes) : malloc_large(bytes);
 }
 
 void* allocate_aligned(size_t alignment, size_t bytes) {
@@ -242,14 +225,14 @@ using namespace oblako::allocator;
 extern "C" {
 
 void* malloc(size_t bytes) {
-  return bytes <= largest_small ? allocate_small(bytes) : malloc_large(bytes);
+  return bytes <= fine_limit ? allocate_small(bytes) : malloc_beyond_fine(bytes);
 }
 
 void free(void* p) {
   const unsigned page = page_of(p);
   if (page == 0) [[unlikely]] // nullptr too
     return free_slow(p);
-  bin& b = my_cache->bins[region_of(p)->kind[page]];
+  bin& b = bins[region_of(p)->kind[page]];
   if (b.count >= b.limit) [[unlikely]]
     return free_slow(p);
   *static_cast<void**>(p) = b.list;
@@ -336,22 +319,12 @@ void __malloc_atfork(int who) {
     lock_word[0] = 0;
 }
 
-// Called as a thread's last act before its stack goes.
+// Called as a thread's last act before its stack, where the cache lies, goes.
 void __malloc_thread_exit() {
-  cache* c = my_cache;
-  if (c == &empty_cache)
-    return;
-  my_cache = &empty_cache;
   guard g;
   for (unsigned i = 1; i < oblako_malloc_classes.count; ++i) {
-    give_objects(c->bins[i].list, c->bins[i].count);
-    c->bins[i] = {};
+    give_objects(bins[i].list, bins[i].count);
+    bins[i] = {};
   }
-  if (c == &main_cache) {
-    main_cache_taken = false;
-    return;
-  }
-  *reinterpret_cast<void**>(c) = nullptr;
-  give_objects(c, 1);
 }
 }

@@ -46,16 +46,27 @@ run* add_slab(unsigned size_class) {
   return r;
 }
 
-// Puts the objects [first, first + count) in front of the list: from the last to the first, so that
-// they are handed out in the order of their addresses.
+// Puts the objects [first, first + count) in front of the list, in the order of their addresses.
 void link_fresh(char* first, unsigned count, size_t size, void*& list) {
-  void* head = list;
-  for (char* object = first + count * size; object != first;) {
-    object -= size;
-    *reinterpret_cast<void**>(object) = head;
-    head = object;
+  if (!count)
+    return;
+  char* object = first;
+  auto link = [&] {
+    char* next = object + size;
+    *reinterpret_cast<void**>(object) = next;
+    object = next;
+  };
+  unsigned left = count - 1;
+  for (; left >= 4; left -= 4) {
+    link();
+    link();
+    link();
+    link();
   }
-  list = head;
+  for (; left; --left)
+    link();
+  *reinterpret_cast<void**>(object) = list;
+  list = first;
 }
 
 // Puts up to `wanted` objects in front of the list.
