@@ -49,6 +49,8 @@ bool parse_number(const char*& p, uint64_t& value) {
       digit = static_cast<unsigned>((*p | 32) - 'a' + 10);
     else
       return p != first;
+    if (value > (UINT64_MAX - digit) / base)
+      return false;
     value = value * base + digit;
   }
 }
@@ -71,6 +73,8 @@ bool parse_slot(const char* p, virtio_mmio_slot& slot) {
   if (*p++ != '@' || !parse_number(p, address) || *p++ != ':' || !parse_number(p, irq))
     return false;
   if (*p != 0 && *p != ':')
+    return false;
+  if (size == 0 || size > UINT32_MAX || irq > UINT32_MAX)
     return false;
   slot = {address, static_cast<uint32_t>(size), static_cast<uint32_t>(irq)};
   return true;
