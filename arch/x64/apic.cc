@@ -2,6 +2,7 @@
 // Spec: Intel SDM vol. 3, 10.4 (registers), 10.5.4 (timer), 10.12 (x2APIC).
 #include "arch/x64/apic.hh"
 #include "arch/x64/cpu.hh"
+#include "arch/x64/cpu_features.hh"
 #include "arch/x64/interrupts.hh"
 #include "arch/x64/msr.hh"
 #include "arch/x64/multiply_divide.hh"
@@ -81,7 +82,7 @@ void write(apic_register r, uint32_t value) {
 
 // The timer's input clock. KVM and TCG both run it at 1 GHz; CPUID says where neither is below us.
 void find_timer_frequency() {
-  if (cpuid(1).ecx & (1u << 31)) { // a hypervisor is there
+  if (features.hypervisor) {
     const cpuid_result top = cpuid(0x40000000);
     if (top.eax >= 0x40000010) {
       const uint32_t bus_khz = cpuid(0x40000010).ebx;
@@ -170,9 +171,12 @@ void install_interrupt_gates() {
 result<void> start_interrupts() {
   if (apic.started)
     return {};
-  const cpuid_result features = cpuid(1);
-  apic.x2apic = features.ecx & (1u << 21);
-  apic.tsc_deadline = features.ecx & (1u << 24);
+  if (!features.apic) {
+    log::error("oblako: this processor lacks what the application needs: apic (interrupts)");
+    power_off(1);
+  }
+  apic.x2apic = features.x2apic;
+  apic.tsc_deadline = features.tsc_deadline;
   const uint64_t base = read_msr(msr_apic_base);
   if (!apic.x2apic && !apic.registers) {
     volatile void* page = TRY(mem::map_device(phys_addr{base & 0x000ffffffffff000}, page_size));

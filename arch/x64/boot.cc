@@ -1,9 +1,11 @@
-// From the entry code to kernel_main: per-CPU block, CPU features, the PVH start info turned into
-// boot_info, and the free memory handed to the frame allocator.
+// From the entry code to kernel_main: per-CPU block, CPU features, what the monitor left turned
+// into boot_info, and the free memory handed to the frame allocator.
 #include "arch/x64/boot_info.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/cpu_features.hh"
+#include "arch/x64/linux_boot.hh"
 #include "arch/x64/msr.hh"
+#include "arch/x64/paging.hh"
 #include "arch/x64/percpu.hh"
 #include "arch/x64/traps.hh"
 #include "core/log/log.hh"
@@ -11,6 +13,7 @@
 
 extern "C" char image_end[];
 extern "C" char boot_stack_top[];
+extern "C" uint64_t boot_pd_early[];
 
 namespace oblako::arch {
 namespace {
@@ -31,6 +34,9 @@ struct hvm_start_info {
 static_assert(sizeof(hvm_start_info) == 56);
 constexpr uint32_t hvm_start_magic = 0x336ec578;
 
+// How the image was entered; boot.S has the same numbers.
+enum class boot_protocol : uint32_t { pvh, linux64 };
+
 constexpr uint64_t low_memory_end = 0x100000; // firmware's and the monitor's structures live below
 constexpr uint32_t range_is_ram = 1;
 
@@ -42,6 +48,74 @@ void set_up_percpu() {
   boot_cpu.self = &boot_cpu;
   boot_cpu.kernel_stack_top = reinterpret_cast<uintptr_t>(boot_stack_top);
   write_msr(msr_gs_base, reinterpret_cast<uint64_t>(&boot_cpu));
+}
+
+// Nothing of ours is broken, and there is nothing to trace.
+[[noreturn, gnu::cold]] void refuse(const char* protocol, const char* why) {
+  log::error("oblako: entered by %s, but %s", protocol, why);
+  power_off(1);
+}
+constexpr char pvh[] = "PVH", linux64[] = "the 64-bit Linux boot protocol";
+
+// Beyond what the entry code mapped: the first 1 GB has its directory.
+[[gnu::noinline, gnu::cold]] void map_monitor_memory(uint64_t address) {
+  constexpr uint64_t reach = 512 * large_page_size;
+  if (address >= reach - large_page_size)
+    refuse("the monitor", "what it left for the kernel lies beyond the first GB");
+  for (uint64_t block = address / large_page_size, end = block + 2; block < end; block++)
+    boot_pd_early[block] = block * large_page_size | page_present | page_writable | page_large |
+                           page_global | page_no_execute;
+}
+
+// A structure of the monitor's, which may be anywhere. None is longer than 2 MB.
+template <class T>
+T* monitor_memory(uint64_t address) {
+  if (address >= reinterpret_cast<uint64_t>(image_end)) [[unlikely]]
+    map_monitor_memory(address);
+  return static_cast<T*>(mem::to_virtual(phys_addr{address}));
+}
+
+// Both return the command line's physical address, 0 if there is none.
+uint64_t read_pvh(uint64_t address) {
+  const auto& start = *monitor_memory<hvm_start_info>(address);
+  if (start.magic != hvm_start_magic || start.version < 1)
+    refuse(pvh, "the start info lacks a memory map: QEMU 4.0 or later, Cloud Hypervisor or "
+                "Firecracker is needed");
+  info.rsdp = start.rsdp;
+  info.memory_map = monitor_memory<const memory_range>(start.memory_map);
+  info.memory_ranges = start.memory_map_entries;
+  return start.command_line;
+}
+
+uint64_t read_linux(uint64_t address) {
+  uint64_t command_line = 0;
+  if (const char* wrong = read_zero_page(monitor_memory<void>(address), info, command_line))
+    refuse(linux64, wrong);
+  return command_line;
+}
+
+// Stays for ever, and may lie in what the memory map calls free.
+struct {
+  uint64_t start = 0, end = 0;
+} command_line_pages;
+
+[[gnu::noinline, gnu::cold]] void keep_command_line(uint64_t address) {
+  const char* text = monitor_memory<char>(address);
+  uint64_t bytes = 1;
+  for (; *text; ++text)
+    ++bytes;
+  command_line_pages = {align_down(address, page_size), align_up(address + bytes, page_size)};
+}
+
+void add_free_range(uint64_t start, uint64_t end) {
+  const auto& kept = command_line_pages;
+  if (kept.start < end && start < kept.end) [[unlikely]] {
+    if (start < kept.start)
+      mem::add_free_extent(phys_addr{start}, kept.start - start);
+    start = kept.end;
+  }
+  if (start < end)
+    mem::add_free_extent(phys_addr{start}, end - start);
 }
 
 void add_free_memory() {
@@ -57,8 +131,7 @@ void add_free_memory() {
     // The image lies at the bottom of the range above 1 MB.
     if (start < used_end)
       start = used_end;
-    if (start < end)
-      mem::add_free_extent(phys_addr{start}, end - start);
+    add_free_range(start, end);
   }
 }
 
@@ -70,21 +143,16 @@ void mask_legacy_pic() {
 }
 } // namespace
 
-extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t start_info) {
+extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t left_by_monitor,
+                                       boot_protocol protocol) {
   set_up_percpu();
   detect_cpu_features();
   info.entry_tsc = entry_tsc;
-  info.command_line = no_command_line;
-  const auto* start = static_cast<const hvm_start_info*>(mem::to_virtual(phys_addr{start_info}));
-  if (start->magic != hvm_start_magic || start->version < 1)
-    log::panic("the monitor's PVH start info lacks a memory map (magic %x, version %u): "
-               "QEMU 4.0 or later, Cloud Hypervisor or Firecracker is needed",
-               start->magic, start->version);
-  if (start->command_line)
-    info.command_line = static_cast<char*>(mem::to_virtual(phys_addr{start->command_line}));
-  info.rsdp = start->rsdp;
-  info.memory_map = static_cast<const memory_range*>(mem::to_virtual(phys_addr{start->memory_map}));
-  info.memory_ranges = start->memory_map_entries;
+  const uint64_t command_line =
+      protocol == boot_protocol::linux64 ? read_linux(left_by_monitor) : read_pvh(left_by_monitor);
+  info.command_line = command_line ? monitor_memory<char>(command_line) : no_command_line;
+  if (command_line >= reinterpret_cast<uint64_t>(image_end))
+    keep_command_line(command_line);
   add_free_memory();
   map_image();
   initialise_traps();

@@ -1,5 +1,5 @@
-// CPUID at boot: what is used where it is there, and one clear line where something essential is
-// missing.
+// CPUID at boot: what is used where it is there. What the kernel cannot do without has been looked
+// at by the entry code (boot.S).
 #include "arch/x64/cpu_features.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/msr.hh"
@@ -34,14 +34,15 @@ void enable_xsave() {
 } // namespace
 
 void detect_cpu_features() {
-  const auto basic = cpuid(1);
-  features.x2apic = basic.ecx & (1u << 21);
-  features.tsc_deadline = basic.ecx & (1u << 24);
-  features.rdrand = basic.ecx & (1u << 30);
-  features.hypervisor = basic.ecx & (1u << 31);
-  features.xsave = basic.ecx & (1u << 26);
+  const uint32_t basic = boot_cpuid.basic_ecx;
+  features.x2apic = basic & (1u << 21);
+  features.tsc_deadline = basic & (1u << 24);
+  features.rdrand = basic & (1u << 30);
+  features.hypervisor = basic & (1u << 31);
+  features.xsave = basic & (1u << 26);
+  features.apic = boot_cpuid.basic_edx & (1u << 9);
   features.vector_state_bytes = 512;
-  features.gb_pages = cpuid(0x80000001).edx & (1u << 26);
+  features.gb_pages = boot_cpuid.extended_edx & (1u << 26);
   if (cpuid(0).eax >= 7 && (cpuid(7).ebx & 1)) {
     features.fsgsbase = true;
     write_cr4(read_cr4() | cr4_fsgsbase);

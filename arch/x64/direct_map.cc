@@ -1,4 +1,5 @@
 // Growing the direct map: boot maps the low part, the rest follows as the frame allocator opens it.
+#include "arch/x64/cpu_features.hh"
 #include "arch/x64/page_tables.hh"
 #include "core/mem/clear.hh"
 
@@ -22,9 +23,7 @@ public:
 };
 #else
 bool has_gigabyte_pages() {
-  uint32_t eax = 0x80000001, ebx, ecx = 0, edx;
-  asm("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
-  return edx & (1u << 26);
+  return features.gb_pages;
 }
 
 // A view of a 2 MB block that the direct map does not reach yet, in the last 2 MB of the address

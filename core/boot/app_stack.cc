@@ -2,7 +2,7 @@
 // ordinary demand-zero application memory.
 #include "core/boot/app_stack.hh"
 #include "arch/x64/cpu.hh"
-#include "arch/x64/msr.hh"
+#include "arch/x64/cpu_features.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
 #include <elf.h>
@@ -173,7 +173,7 @@ result<uint64_t> make_application_stack(const arguments& args) {
       {AT_EGID, {0}},
       {AT_SECURE, {0}},
       {AT_CLKTCK, {100}},
-      {AT_HWCAP, {arch::cpuid(1).edx}},
+      {AT_HWCAP, {arch::boot_cpuid.basic_edx}},
       {AT_RANDOM, {random}},
       {AT_EXECFN, {exec_name}},
       {AT_NULL, {0}},
