@@ -22,7 +22,7 @@ class Guest:
     """One virtual machine. `network` is None, "user", or a Namespace that gets the tap device."""
 
     def __init__(self, app, *, network=None, machine="microvm", memory=None, options="", args="",
-                 limit=120, static=True, neighbour=True, image=None, **qemu):
+                 limit=120, static=True, neighbour=True, image=None, accel=None, **qemu):
         self.app = app
         self.namespace = network if isinstance(network, netns.Namespace) else None
         self.address = None
@@ -43,7 +43,7 @@ class Guest:
         command = vm.qemu_command(image or app.image, machine=machine,
                                   memory=memory or app.memory, netdev=netdev, mac=MAC,
                                   append=vm.command_line(options.split(), args),
-                                  accel=vm.accelerator()[0], **qemu)
+                                  accel=vm.accelerator(accel)[0], **qemu)
         self.console = b""
         self._console_grew = threading.Condition()
         with self.inside():
