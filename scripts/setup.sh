@@ -12,6 +12,8 @@ packages=(
   qemu-system-x86 gdb
   # testing
   libgtest-dev libbenchmark-dev python3-pytest iproute2 redis-tools tcl clang-format
+  # the Linux that boots are compared with (bench/linux_guest.sh)
+  flex bison bc libelf-dev musl-tools lz4
 )
 
 say() { echo "setup: $*"; }
