@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Counts what an application's boot and work cost the guest: bench/count.py APP [--boot]
-[--per-request SET|GET [-P N] [-c N]] [--least-memory]
+[--per-request SET|GET [-P N] [-c N]] [--least-memory] [--stages]
 
 Without a choice: everything there is to count for the application. An application without a port
 is counted from the machine's start to power-off; redis to its first +PONG (with a static address
@@ -9,9 +9,11 @@ and with DHCP) and for each request, on a tap device in a network namespace (nee
 "insns" leaves out the repeats of `rep` string instructions and what runs in the idle function; both
 are shown beside. Firmware is included. "device accesses" are those after the firmware, from QEMU's
 trace: each is an exit under KVM, where a `rep outs` of many bytes is one, and so it is one here.
+Stages are those of the boot timeline (core/boot/timeline.hh).
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -35,6 +37,8 @@ PLUGIN = ROOT / "build" / "bench" / "libinsn_count.so"
 IDLE = "oblako_idle"
 # The page fault's stub: vector 14, stubs of 16 bytes (arch/x64/traps.S).
 FAULT_STUBS, FAULT_OFFSET = "exception_stubs", 14 * 16
+# The symbols that the boot timeline's stamps leave in the image.
+STAGE = "oblako_stage_"
 
 
 def plugin(out, symbols, *more):
@@ -54,17 +58,17 @@ def plugin(out, symbols, *more):
 class CountedGuest(Guest):
     """A guest under the counting plugin; with `trace` its device accesses are written down too."""
 
-    def __init__(self, app, *, trace=False, extra=(), **how):
+    def __init__(self, app, *, trace=False, plugged=(), extra=(), **how):
         self._folder = tempfile.TemporaryDirectory(prefix="oblako-count-")
         self._path = Path(self._folder.name) / "counts"
         self._log = Path(self._folder.name) / "log"
         self._path.touch()
-        more = ["log=1"] if trace else []
+        more = [*plugged, "log=1"] if trace else plugged
         extra = (*plugin(self._path, symbols_of(app.symbols), *more), *extra)
         if trace:
             extra += ("-D", str(self._log), "-d", "plugin", "-trace", "memory_region_ops_read",
                       "-trace", "memory_region_ops_write")
-        super().__init__(app, extra=extra, **how)
+        super().__init__(app, extra=extra, accel="tcg", **how)
 
     def accesses(self):
         return Accesses(self._log.read_text())
@@ -97,7 +101,7 @@ class Accesses:
     STREAMED = ("write", "3f8")  # the console's data register, which is fed by `rep outs`
 
     def __init__(self, log):
-        self.total = 0
+        self.total = self.firmware = 0
         self.marks = {}
         self.console_bytes = 0
         self.devices = Counter()
@@ -109,6 +113,8 @@ class Accesses:
                 started = started or line == "mark entry"
                 continue
             access = self.LINE.search(line)
+            if access and not started:
+                self.firmware += 1
             if not access or not started:
                 continue
             kind = access.group(1, 2)
@@ -120,7 +126,7 @@ class Accesses:
             self.devices[access[3] or "unnamed"] += 1
 
     def figures(self):
-        return {"total": self.total, "to main": self.marks.get("main"),
+        return {"total": self.total, "firmware": self.firmware, "to main": self.marks.get("main"),
                 "console bytes": self.console_bytes, "devices": dict(self.devices.most_common())}
 
 
@@ -132,44 +138,46 @@ def symbols_of(elf):
     return {w[-1]: (int(w[0], 16), int(w[1], 16) if len(w) == 4 else 0) for w in words}
 
 
-def to_power_off(app, **how):
-    guest = CountedGuest(app, limit=60, **how)
-    try:
-        status = guest.wait_end()
-        if status:
-            raise RuntimeError(f"{app.name} ended with status {status}:\n{guest.tail()}")
-        counts = {line["event"]: line for line in guest.lines()}
-        accesses = guest.accesses().figures() if how.get("trace") else None
-    finally:
-        guest.kill()
-    return accesses or counts["exit"] | {"to main": counts.get("main", {}).get("insns")}
-
-
-def until_pong(app, dhcp=False, **how):
-    with netns.Namespace() as namespace:
+@contextlib.contextmanager
+def booted(app, dhcp=False, **how):
+    """A counted guest that has done what it boots for: it has ended, or answered its first PING."""
+    with contextlib.ExitStack() as stack:
+        if not app.port:
+            guest = CountedGuest(app, limit=60, **how)
+            stack.callback(guest.kill)
+            if status := guest.wait_end():
+                raise RuntimeError(f"{app.name} ended with status {status}:\n{guest.tail()}")
+            yield guest
+            return
+        namespace = stack.enter_context(netns.Namespace())
         server = None
         if dhcp:
             with namespace.entered():
                 namespace.add_tap("tap0", f"{HOST}/{PREFIX}", guest=GUEST, mac=MAC)
                 server = DhcpServer("tap0")
+                stack.callback(server.stop)
         guest = CountedGuest(app, network=namespace, static=not dhcp, **how)
-        try:
-            # Connecting only now keeps our own retries out of the count.
-            guest.wait_console("Ready to accept connections")
-            while server and server.requests_answered == 0:
-                time.sleep(0.001)
-            with guest.redis() as redis:
-                if redis.call("PING") != "PONG":
-                    raise RuntimeError("no PONG")
-                if how.get("trace"):
-                    return guest.accesses().figures()
-                count = guest.count()
-            return count | {"to main": next((line["insns"] for line in guest.lines()
-                                             if line["event"] == "main"), None)}
-        finally:
-            guest.kill()
-            if server:
-                server.stop()
+        stack.callback(guest.kill)
+        # Connecting only now keeps our own retries out of the count.
+        guest.wait_console("Ready to accept connections")
+        while server and server.requests_answered == 0:
+            time.sleep(0.001)
+        with guest.redis() as redis:
+            if redis.call("PING") != "PONG":
+                raise RuntimeError("no PONG")
+            yield guest
+
+
+def boot_counts(app, **how):
+    with booted(app, **how) as guest:
+        last = guest.count() if app.port else guest.lines()[-1]
+        return last | {"to main": next((line["insns"] for line in guest.lines()
+                                        if line["event"] == "main"), None)}
+
+
+def boot_accesses(app, **how):
+    with booted(app, trace=True, **how) as guest:
+        return guest.accesses().figures()
 
 
 def per_request(app, command, pipeline, clients, requests=None, **how):
@@ -224,15 +232,46 @@ def serves(app, kilobytes):
             guest.kill()
 
 
+STAGE_FIGURES = ("insns", "rep_repeats", "accesses", "faults", "pages")
+
+
+def stages(app, **how):
+    """What each stage of the boot costs, in the order in which they were reached: what was counted
+    since the one before it. The first is the firmware's, the last power-off or the first +PONG."""
+    symbols = symbols_of(app.symbols)
+    marks = [f"at={name.removeprefix(STAGE)}:{address:x}"
+             for name, (address, _) in symbols.items() if name.startswith(STAGE)]
+    with booted(app, trace=True, plugged=(*marks, "pages=1"), **how) as guest:
+        accesses = guest.accesses()
+        if app.port:
+            guest.count()
+        lines = guest.lines()
+    found, before = {}, dict.fromkeys(STAGE_FIGURES, 0)
+    for line in lines:
+        name = {"exit": "power-off", "signal": "pong"}.get(line["event"], line["event"])
+        if name not in found:
+            now = line | {"accesses": accesses.marks.get(name, accesses.total if found else 0)}
+            found[name] = {"stage": name} | {k: now[k] - before[k] for k in STAGE_FIGURES}
+            before = now
+    return list(found.values())
+
+
+def print_stages(found):
+    print(f"{'stage reached':<16}" + "".join(f"{title:>14}" for title in STAGE_FIGURES))
+    total = {"stage": "sum"} | {k: sum(s[k] for s in found) for k in STAGE_FIGURES}
+    for stage in [*found, total]:
+        print(f"{stage['stage']:<16}" + "".join(f"{stage[k]:>14,}" for k in STAGE_FIGURES))
+
+
 def growth(app, small=64, large=8192, **how):
     """By how many per cent the count grows with the machine's memory."""
-    a, b = (to_power_off(app, **how | {"memory": mb})["insns"] for mb in (small, large))
+    a, b = (boot_counts(app, **how | {"memory": mb})["insns"] for mb in (small, large))
     return round((b - a) / a * 100, 2)
 
 
 def variation(app, runs=2, **how):
     """The difference between the largest and the smallest count."""
-    counts = [to_power_off(app, **how)["insns"] for _ in range(runs)]
+    counts = [boot_counts(app, **how)["insns"] for _ in range(runs)]
     return max(counts) - min(counts)
 
 
@@ -254,24 +293,23 @@ def access_row(text, figures):
 
 def boot_figures(app, figures, how):
     """What it costs to come up: one entry a figure, printed as it is found."""
-    traced = how | {"trace": True}
     if not app.port:
-        figures["power-off"] = to_power_off(app, **how)
+        figures["power-off"] = boot_counts(app, **how)
         row("start to power-off", figures["power-off"])
-        figures["device accesses"] = to_power_off(app, **traced)
+        figures["device accesses"] = boot_accesses(app, **how)
         access_row("device accesses to power-off", figures["device accesses"])
         figures["variation"] = variation(app, **how)
         say("difference between two runs", figures["variation"])
         figures["growth %"] = growth(app, **how)
         say("growth from 64 MB to 8 GB", f"{figures['growth %']} %")
     elif app.probe == "redis":
-        figures["pong"] = until_pong(app, **how)
+        figures["pong"] = boot_counts(app, **how)
         row("start to first +PONG", figures["pong"])
-        figures["pong with DHCP"] = until_pong(app, dhcp=True, **how)
+        figures["pong with DHCP"] = boot_counts(app, dhcp=True, **how)
         row("the same with DHCP", figures["pong with DHCP"])
         figures["DHCP"] = figures["pong with DHCP"]["insns"] - figures["pong"]["insns"]
         say("what DHCP adds", f"{figures['DHCP']:,}")
-        figures["device accesses"] = until_pong(app, **traced)
+        figures["device accesses"] = boot_accesses(app, **how)
         access_row("device accesses to first +PONG", figures["device accesses"])
 
 
@@ -287,6 +325,7 @@ def main():
     p.add_argument("--machine", default="microvm", choices=vm.MACHINES)
     p.add_argument("--memory", help="MB, or with a unit: 1536k")
     p.add_argument("--least-memory", action="store_true")
+    p.add_argument("--stages", action="store_true", help="what each stage of the boot costs")
     p.add_argument("--json", metavar="FILE", help="the figures, for other programs")
     a = p.parse_args()
 
@@ -296,7 +335,7 @@ def main():
         app = vm.App(a.app)
     except FileNotFoundError as error:
         sys.exit(str(error))
-    chosen = a.boot or a.per_request or a.least_memory
+    chosen = a.boot or a.stages or a.per_request or a.least_memory
     how = {"machine": a.machine, "memory": a.memory}
     figures = {"image bytes": os.path.getsize(app.image)}
     print(f"{app.name} on {a.machine}, image {figures['image bytes']:,} bytes; guest instructions:")
@@ -314,6 +353,9 @@ def main():
     if a.least_memory or not chosen:
         figures["least kB"] = least_memory(lambda kb: serves(app, kb))
         say("least memory", f"{figures['least kB']} kB")
+    if a.stages:
+        figures["stages"] = stages(app, **how)
+        print_stages(figures["stages"])
     if a.json:
         Path(a.json).write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -2,7 +2,7 @@
 // The interface's header is not packaged, so what is used of it is declared here.
 //
 //   -plugin libinsn_count.so,out=FILE[,idle=START:END][,at=NAME:ADDRESS]...[,fault=ADDRESS]
-//           [,pages=1][,log=1]          (numbers in hex)
+//           [,pages=1][,log=1][,count=0]          (numbers in hex)
 //
 // Every count is split in three: instructions; repeats of one `rep` string instruction beyond its
 // first (under TCG each iteration executes the instruction again; a processor does not); and
@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -88,6 +89,7 @@ static uint64_t busy; // outside the idle range, repeats included
 static uint64_t idle;
 static uint64_t repeats; // of rep instructions, the first execution not among them
 
+static uint64_t program; // of busy, those where programs lie: 4 MB to the upper half; with repeats
 static uint64_t blocks;  // translated
 static uint64_t faults;  // executions of the instruction at fault_address
 static uint64_t touched; // different pages
@@ -95,7 +97,7 @@ static uint64_t fault_address;
 
 static uint64_t idle_start, idle_end;
 static int out = -1;
-static bool in_log, with_pages;
+static bool in_log, with_pages, counting = true;
 
 struct mark {
   const char* name;
@@ -107,12 +109,15 @@ static size_t n_marks;
 
 // Called from a signal handler too: one write, so that lines stay whole.
 static void report(const char* event, uint64_t not_yet) {
-  char line[320];
+  char line[384];
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
   int n = snprintf(line, sizeof line,
                    "{\"event\": \"%s\", \"insns\": %" PRIu64 ", \"rep_repeats\": %" PRIu64
-                   ", \"idle\": %" PRIu64 ", \"blocks\": %" PRIu64 ", \"faults\": %" PRIu64
-                   ", \"pages\": %" PRIu64 "}\n",
-                   event, busy - repeats - not_yet, repeats, idle, blocks, faults, touched);
+                   ", \"idle\": %" PRIu64 ", \"program\": %" PRIu64 ", \"blocks\": %" PRIu64
+                   ", \"faults\": %" PRIu64 ", \"pages\": %" PRIu64 ", \"ns\": %" PRIu64 "}\n",
+                   event, counting ? busy - repeats - not_yet : 0, repeats, idle, program, blocks,
+                   faults, touched, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec);
   if (write(out, line, n) != n)
     abort();
 }
@@ -219,16 +224,17 @@ static bool is_rep_string(const uint8_t* code, size_t size) {
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb* tb) {
   (void)id;
   const size_t n = qemu_plugin_tb_n_insns(tb);
-  uint64_t in_idle = 0;
+  uint64_t in_idle = 0, in_program = 0;
   blocks++;
   for (size_t i = 0; i < n; i++) {
     struct qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
     const uint64_t address = qemu_plugin_insn_vaddr(insn);
     if (address >= idle_start && address < idle_end)
       in_idle++;
-    if (is_rep_string(qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn)))
+    in_program += address >= 0x400000 && !(address >> 63);
+    if (counting && is_rep_string(qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn)))
       qemu_plugin_register_vcpu_insn_exec_cb(insn, at_rep, CB_NO_REGS, (void*)(uintptr_t)address);
-    if (fault_address && address == fault_address)
+    if (counting && fault_address && address == fault_address)
       qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &faults, 1);
     if (with_pages) {
       qemu_plugin_register_vcpu_mem_cb(insn, at_access, CB_NO_REGS, MEM_RW, NULL);
@@ -244,6 +250,10 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb* tb) {
       qemu_plugin_register_vcpu_insn_exec_cb(insn, at_mark, CB_NO_REGS, site);
     }
   }
+  if (!counting)
+    return;
+  if (in_program)
+    qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &program, in_program);
   if (in_idle < n)
     qemu_plugin_register_vcpu_tb_exec_inline(tb, INLINE_ADD_U64, &busy, n - in_idle);
   if (in_idle)
@@ -272,6 +282,10 @@ static bool parse(char* argument) {
   }
   if (!strcmp(argument, "log"))
     return in_log = true;
+  if (!strcmp(argument, "count")) {
+    counting = strcmp(value, "0") != 0;
+    return true;
+  }
   if (!strcmp(argument, "pages"))
     return with_pages = true;
   if (!strcmp(argument, "fault")) {

@@ -8,6 +8,7 @@
 #include "arch/x64/paging.hh"
 #include "arch/x64/percpu.hh"
 #include "arch/x64/traps.hh"
+#include "core/boot/timeline.hh"
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
 
@@ -145,6 +146,7 @@ void mask_legacy_pic() {
 
 extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t left_by_monitor,
                                        boot_protocol protocol) {
+  OBLAKO_STAGE(long_mode);
   set_up_percpu();
   detect_cpu_features();
   info.entry_tsc = entry_tsc;
@@ -154,9 +156,11 @@ extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t left_by_moni
   if (command_line >= reinterpret_cast<uint64_t>(image_end))
     keep_command_line(command_line);
   add_free_memory();
+  OBLAKO_STAGE(memory);
   map_image();
   initialise_traps();
   mask_legacy_pic();
+  OBLAKO_STAGE(sections);
   boot::kernel_main(info);
 }
 

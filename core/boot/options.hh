@@ -3,6 +3,7 @@
 //
 //   ip=ADDR/LEN gw=ADDR dns=ADDR[,ADDR]   static IPv4 (DHCP where there is a NIC and no ip=)
 //   hostname=NAME  clock=UNIX_SECONDS[.fraction]  env.NAME=VALUE  boot.trace
+//                                         prints when each stage of the boot was reached
 //   virtio_mmio.device=SIZE@ADDRESS:IRQ   taken from anywhere, also behind `--`
 #pragma once
 

@@ -6,6 +6,7 @@
 #include "arch/x64/cpu.hh"
 #include "core/boot/app_stack.hh"
 #include "core/boot/command_line.hh"
+#include "core/boot/timeline.hh"
 #include "core/log/log.hh"
 #include "core/mem/areas.hh"
 #include "core/time/clock_start.hh"
@@ -45,6 +46,7 @@ void describe_image_areas() {
 } // namespace
 
 void kernel_main(arch::boot_info& info) {
+  stage_ticks[static_cast<unsigned>(stage::entry)] = info.entry_tsc;
   time::note_entry(info.entry_tsc);
   arch::acpi_start(info.rsdp);
 
@@ -52,15 +54,19 @@ void kernel_main(arch::boot_info& info) {
   while (const char* word = defaults.next())
     application_arguments.add(word);
   parse_command_line(info.command_line, application_arguments);
+  OBLAKO_STAGE(options);
 
   oblako_start_threads();
+  OBLAKO_STAGE(threads);
   describe_image_areas();
   if (oblako_start_signals)
     oblako_start_signals();
   if (oblako_start_virtio_console)
     oblako_start_virtio_console();
+  OBLAKO_STAGE(devices);
   if (oblako_start_net)
     oblako_start_net();
+  OBLAKO_STAGE(network);
 
   auto stack = make_application_stack(application_arguments);
   if (!stack.ok()) {
@@ -69,6 +75,7 @@ void kernel_main(arch::boot_info& info) {
                                              : "give the VM more memory");
     arch::power_off(1);
   }
+  OBLAKO_STAGE(application);
   arch::enter_application(reinterpret_cast<uint64_t>(&_start), *stack, 0);
 }
 
@@ -78,5 +85,6 @@ void kernel_main(arch::boot_info& info) {
 extern "C" [[noreturn]] void oblako_exit(int status) {
   if (oblako_stop_net)
     oblako_stop_net();
+  oblako::boot::reached_end();
   oblako::arch::power_off(status & 0xff);
 }

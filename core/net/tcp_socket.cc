@@ -1,5 +1,6 @@
 // Opening and closing: names, connecting, listening, accepting, shutting down.
 #include "core/net/tcp_socket.hh"
+#include "core/boot/timeline.hh"
 
 #include "core/net/poller.hh"
 #include "core/net/stack.hh"
@@ -235,6 +236,7 @@ result<void> tcp_socket::listen(int backlog) {
   phase_ = phase::listening;
   tcp_arg(pcb_, this);
   tcp_accept(pcb_, on_accept);
+  boot::reached_listen();
   refresh();
   return {};
 }

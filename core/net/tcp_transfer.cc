@@ -3,6 +3,7 @@
 // A small write goes straight into a segment of its own if nothing waits before it, or else over
 // the stack into lwIP's last unsent segment. A larger one is copied once into a send_buffer that
 // the segments refer to.
+#include "core/boot/timeline.hh"
 #include "core/net/tcp_socket.hh"
 
 #include "core/net/poller.hh"
@@ -107,6 +108,7 @@ void tcp_socket::consumed(size_t bytes) {
 // --- sending
 
 result<size_t> tcp_socket::send(message& m) {
+  boot::reached_answer();
   if (m.flags & MSG_OOB)
     return error::opnotsupp;
   const uint64_t deadline = send_deadline();

@@ -21,6 +21,9 @@ static void no_canary(void *random)
 }
 weak_alias(no_canary, __init_ssp);
 
+/* The kernel's boot timeline (core/boot/timeline.cc). */
+void oblako_reached_main(void);
+
 enum { auxv_slots = 38 };
 
 static void initialise_libc(char **envp, char *program)
@@ -64,5 +67,6 @@ int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
 	     f += sizeof(void (*)(void)))
 		(*(void (**)(void))f)();
 
+	oblako_reached_main();
 	exit(main(argc, argv, envp));
 }
