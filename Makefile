@@ -1,10 +1,10 @@
-# A thin front for CMake: make image|run|gdb|check|check-full|bench|clean APP=name.
+# A thin front for CMake: make image|run|gdb|check|check-full|bench|bench-boot|clean APP=name.
 APP ?= hello
-export APP ARGS MEM CPUS PORT ACCEL MACHINE NET OPTIONS
+export APP ARGS LINUX REPETITIONS SYSTEMS MEM CPUS PORT ACCEL MACHINE NET OPTIONS
 
 BUILD := build/cmake
 
-.PHONY: image run gdb check check-full bench clean configure
+.PHONY: image run gdb check check-full bench bench-boot clean configure
 
 configure: $(BUILD)/build.ninja
 $(BUILD)/build.ninja:
@@ -28,6 +28,12 @@ check-full:
 bench: image
 	@cmake --build $(BUILD) --target insn_count
 	@bench/count.py $(APP)
+
+# All of them unless one is named.
+BOOT_APPS := $(if $(filter file,$(origin APP)),hello redis,$(APP))
+bench-boot: configure
+	@cmake --build $(BUILD) --target insn_count boot_bench $(BOOT_APPS:%=image-%)
+	@bench/bench_boot.py $(BOOT_APPS)
 
 clean:
 	@rm -rf build
