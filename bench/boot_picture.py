@@ -7,9 +7,9 @@ import sys
 from html import escape
 from pathlib import Path
 
-# From the first stage to the last, so that neighbours differ.
-COLOURS = ("#4e79a7", "#a0cbe8", "#f28e2b", "#ffbe7d", "#59a14f", "#8cd17d", "#b6992d", "#f1ce63",
-           "#499894", "#86bcb6", "#e15759", "#ff9d9a", "#79706e")
+# From the first stage to the last, so that neighbours differ; dark writing is read on all of them.
+COLOURS = ("#7fa3cc", "#c3dcf0", "#f5a65b", "#ffd3a3", "#86c27d", "#bfe3b0", "#d0b95f", "#f5e08f",
+           "#74b5b0", "#b9dcd8", "#ee8a8b", "#ffc2c0", "#ada49f", "#c9a0d6", "#e6d0ee")
 WIDTH, LEFT, RIGHT, BAR, GAP, LINE = 960, 200, 90, 26, 12, 16
 
 # title, key of a stage's figure, the last stage it is added up to (None: all)
@@ -21,9 +21,9 @@ class Drawing:
     def __init__(self):
         self.parts, self.y = [], 10
 
-    def text(self, x, y, words, anchor="start", weight="normal", size=12, fill="#222"):
+    def text(self, x, y, words, anchor="start", weight="normal", size=12):
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
-                          f'font-weight="{weight}" fill="{fill}">{escape(words)}</text>')
+                          f'font-weight="{weight}" fill="#222">{escape(words)}</text>')
 
     def box(self, x, y, width, height, fill, title):
         self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.2f}" height="{height}" '
@@ -48,7 +48,7 @@ def bar(drawing, title, stages, key, colours):
                     f"{stage['stage']}: {stage[key]:,}")
         label = f"{stage['stage']} {stage[key]:,}"
         if width > 6.4 * len(label):
-            drawing.text(x + 4, drawing.y + BAR * 0.66, label, size=11, fill="#fff")
+            drawing.text(x + 4, drawing.y + BAR * 0.66, label, size=11)
         x += width
     drawing.text(WIDTH - RIGHT + 8, drawing.y + BAR * 0.68, f"{total:,}", weight="bold")
     drawing.y += BAR + GAP

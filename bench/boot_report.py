@@ -155,7 +155,7 @@ def main():
     p.add_argument("--linux", default=",".join(bench_boot.LINUX))
     a = p.parse_args()
     figures = count_all()
-    times = bench_boot.run(APPS, a.linux, None, a.repetitions, bench_boot.OUT / "boot.json")
+    times = bench_boot.run(APPS, a.linux, None, a.repetitions, "tcg", bench_boot.OUT / "boot.json")
     text = DOCUMENT.read_text(encoding="utf-8")
     for name, content in (("targets", targets(figures, times)), ("times", wall_table(times)),
                           ("hello", stage_table(figures["hello"]["stages"])),

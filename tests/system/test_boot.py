@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from tests.system.conftest import ROOT, skip_without_tap
+from tests.system.guest import Guest
 
 LINE = re.compile(r"oblako: boot: (\w+) +(\d+) ticks +(\d+) us")
 TO_MAIN = ["entry", "long_mode", "memory", "sections", "options", "threads", "devices", "network",
@@ -52,6 +53,28 @@ def test_a_server_goes_on_to_listen_and_to_answer(boot):
     in_order(timeline(guest), [*TO_MAIN, "listen", "answer", "end"])
 
 
+@pytest.mark.full
+def test_hello_boots_a_thousand_times(app):
+    for i in range(1000):
+        guest = Guest(app("hello"), limit=60)
+        try:
+            assert (guest.wait_end(), guest.text) == (0, "hello from oblako\n"), f"boot {i}"
+        finally:
+            guest.kill()
+
+
+@pytest.mark.full
+def test_redis_boots_two_hundred_times(app, namespace_with_tap):
+    for i in range(200):
+        guest = Guest(app("redis"), network=namespace_with_tap, limit=60)
+        try:
+            guest.wait_redis()
+        except AssertionError as error:
+            raise AssertionError(f"boot {i}") from error
+        finally:
+            guest.kill()
+
+
 def test_every_instruction_belongs_to_a_stage(app, tmp_path):
     app("hello")
     out = tmp_path / "figures.json"
@@ -72,6 +95,7 @@ def bench_boot(tmp_path, *options):
     subprocess.run(["cmake", "--build", ROOT / "build" / "cmake", "--target", "boot_bench",
                     "insn_count"], check=True, stdout=subprocess.DEVNULL, timeout=300)
     done = subprocess.run([ROOT / "bench" / "bench_boot.py", *options, "--repetitions", "1",
+                           "--accel", "tcg",
                            "--report", report, "--picture", picture], text=True, timeout=300,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     print(done.stdout)
