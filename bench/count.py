@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Counts what an application's boot and work cost the guest: bench/count.py APP [--boot]
-[--per-request SET|GET [-P N] [-c N]] [--least-memory] [--stages]
+[--per-request SET|GET [-P N] [-c N]] [--least-memory] [--stages];
+bench/count.py system-bulk --bulk
 
 Without a choice: everything there is to count for the application. An application without a port
 is counted from the machine's start to power-off; redis to its first +PONG (with a static address
@@ -28,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
+from tests.system import bulk  # noqa: E402
 from tests.system.dhcp_server import DhcpServer  # noqa: E402
 from tests.system.guest import GUEST, HOST, MAC, PREFIX, Guest  # noqa: E402
 from vmkit import netns, vm  # noqa: E402
@@ -204,6 +206,32 @@ def per_request(app, command, pipeline, clients, requests=None, **how):
     return {k: round((b[k] - a[k]) / (long - short), 1) for k in a}
 
 
+def per_megabyte(app, **how):
+    """Instructions for a megabyte (2**20) of bulk TCP each way: tests/system/images/bulk.c, pieces
+    of 128 kB as iperf3 has them; the difference between a long and a short transfer."""
+    short, long = 16, 80
+    with netns.Namespace() as namespace:
+        guest = CountedGuest(app, network=namespace, limit=600, **how)
+        try:
+            guest.wait_console("bulk: ready")
+
+            def run(transfer, what, megabytes):
+                before = guest.count()
+                transfer(guest, what, megabytes << 20)
+                after = guest.count()
+                return {k: after[k] - before[k] for k in ("insns", "rep_repeats", "idle")}
+
+            figures = {}
+            for name, way in {"received MB": (bulk.give, "sink"),
+                              "sent MB": (bulk.take, "source")}.items():
+                run(*way, short)  # warm
+                a, b = run(*way, short), run(*way, long)
+                figures[name] = {k: round((b[k] - a[k]) / (long - short), 1) for k in a}
+            return figures
+        finally:
+            guest.kill()
+
+
 def least_memory(works, low=256, high=128 * 1024, step=64):
     """The least memory with which works(kB) is true, in kB, to the step."""
     if not works(high):
@@ -319,6 +347,7 @@ def main():
     p.add_argument("app")
     p.add_argument("--boot", action="store_true", help="to power-off, or to the first +PONG")
     p.add_argument("--per-request", metavar="COMMAND", action="append", default=[])
+    p.add_argument("--bulk", action="store_true", help="a megabyte of TCP each way")
     p.add_argument("-P", type=int, default=None, help="requests in one go (pipeline)")
     p.add_argument("-c", type=int, default=50, help="clients")
     p.add_argument("-n", type=int, default=None, help="requests")
@@ -332,14 +361,14 @@ def main():
     if not PLUGIN.exists():
         sys.exit(f"{PLUGIN} is not there: cmake --build build/cmake --target insn_count")
     try:
-        app = vm.App(a.app)
+        app = vm.App(a.app, vm.BUILD / "system" if a.app.startswith("system-") else vm.BUILD)
     except FileNotFoundError as error:
         sys.exit(str(error))
-    chosen = a.boot or a.stages or a.per_request or a.least_memory
+    chosen = a.boot or a.stages or a.per_request or a.least_memory or a.bulk
     how = {"machine": a.machine, "memory": a.memory}
     figures = {"image bytes": os.path.getsize(app.image)}
     print(f"{app.name} on {a.machine}, image {figures['image bytes']:,} bytes; guest instructions:")
-    if app.port and (reason := netns.cannot_run()):
+    if (app.port or a.bulk) and (reason := netns.cannot_run()):
         sys.exit(f"cannot count {app.name}: {reason}")
 
     if a.boot or not chosen:
@@ -350,6 +379,10 @@ def main():
                 name = f"{command.upper()} P{pipeline} c{a.c}"
                 figures[name] = per_request(app, command, pipeline, a.c, a.n, **how)
                 row(name, figures[name])
+    if a.bulk:
+        figures |= per_megabyte(app, **how)
+        for name in ("received MB", "sent MB"):
+            row(name, figures[name])
     if a.least_memory or not chosen:
         figures["least kB"] = least_memory(lambda kb: serves(app, kb))
         say("least memory", f"{figures['least kB']} kB")

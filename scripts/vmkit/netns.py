@@ -85,6 +85,14 @@ class Namespace:
         with contextlib.suppress(OSError), open(f"/proc/sys/{name}", "w") as f:
             f.write(value)
 
+    def with_ipv6(self, name):
+        """Gives an interface a link-local address."""
+        self.sysctl("net/ipv6/conf/all/disable_ipv6", "0")
+        self.sysctl(f"net/ipv6/conf/{name}/accept_dad", "0")
+        self.sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0")
+        self.run("ip", "link", "set", name, "down")
+        self.run("ip", "link", "set", name, "up")
+
     def add_tap(self, name, address=None, guest=None, mac=None):
         """A tap device with the host's address on it; with `guest` and `mac` a permanent neighbour
         entry, so that a guest that is not up yet is knocked at and not asked for by ARP."""

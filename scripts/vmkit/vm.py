@@ -76,8 +76,9 @@ def tap_network(interface):
 
 
 def qemu_command(image, *, machine="microvm", accel="tcg", memory=128, cpus=1, cpu=None,
-                 netdev=None, mac="52:54:00:12:34:56", append="", rng=False, extra=()):
-    """The command line. The serial console is on stdin and stdout."""
+                 netdev=None, nic="", mac="52:54:00:12:34:56", append="", rng=False, extra=()):
+    """The command line. The serial console is on stdin and stdout. `nic`: more properties of the
+    network device, as "csum=off,mrg_rxbuf=off"."""
     kind, mmio = MACHINES[machine]
     bus = "device" if mmio else "pci"
     command = ["qemu-system-x86_64", "-machine", kind, "-accel", accel,
@@ -90,7 +91,7 @@ def qemu_command(image, *, machine="microvm", accel="tcg", memory=128, cpus=1, c
     if mmio:
         command += ["-global", "virtio-mmio.force-legacy=false"]
     if netdev:
-        command += ["-netdev", netdev, "-device", f"virtio-net-{bus},netdev=net0,mac={mac}"]
+        command += ["-netdev", netdev, "-device", f"virtio-net-{bus},netdev=net0,mac={mac}" + (f",{nic}" if nic else "")]
     if rng:
         command += ["-device", f"virtio-rng-{bus}"]
     return command + list(extra)
