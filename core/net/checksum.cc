@@ -66,6 +66,18 @@ void request_checksum(void* frame, uint32_t contiguous, uint32_t total, transmit
   out.checksum_offset = offset;
 }
 
+void request_segmentation(const void* frame, uint32_t contiguous, uint16_t payload,
+                          transmit_offload& out) {
+  constexpr uint32_t shortest_tcp = 20, data_offset = 12;
+  const auto* bytes = static_cast<const uint8_t*>(frame);
+  if (!out.needs_checksum || contiguous < out.checksum_start + shortest_tcp)
+    return;
+  out.gso_type = big16(bytes + ether_header - 2) == type_ipv4 ? gso_tcp4 : gso_tcp6;
+  out.gso_size = payload;
+  out.header_length = static_cast<uint16_t>(out.checksum_start +
+                                            (bytes[out.checksum_start + data_offset] >> 4) * 4);
+}
+
 } // namespace oblako::net
 
 extern "C" uint16_t oblako_checksum(const void* data, int bytes) {

@@ -15,6 +15,11 @@ bool is_fragment(uint16_t ether_type, const void* packet, uint32_t length);
 // which begins with the Ethernet header; `total` is the frame's length.
 void request_checksum(void* frame, uint32_t contiguous, uint32_t total, transmit_offload& out);
 
+// Asks the device to cut the frame, a TCP segment for which request_checksum() has asked already,
+// into packets with `payload` bytes of data each.
+void request_segmentation(const void* frame, uint32_t contiguous, uint16_t payload,
+                          transmit_offload& out);
+
 } // namespace oblako::net
 
 // The ones' complement sum of 16-bit words as they lie in memory, not inverted (RFC 1071); an odd

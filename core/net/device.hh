@@ -34,12 +34,15 @@ struct received_frame {
   segment more[17]; // pieces after the first (a 64 kB frame in 4 kB buffers)
 };
 
+// VIRTIO_NET_HDR_GSO_*
+constexpr uint8_t gso_none = 0, gso_tcp4 = 1, gso_tcp6 = 4;
+
 // Transmit offload request, mirrors virtio_net_hdr's meaning (virtio 1.1, 5.1.6.2).
 struct transmit_offload {
   bool needs_checksum = false;
   uint16_t checksum_start = 0;  // from the frame's first byte
   uint16_t checksum_offset = 0; // from checksum_start
-  uint8_t gso_type = 0;         // 0 none, 1 TCPv4, 4 TCPv6 (VIRTIO_NET_HDR_GSO_*)
+  uint8_t gso_type = gso_none;
   uint16_t gso_size = 0;
   uint16_t header_length = 0;
 };

@@ -137,6 +137,12 @@ extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_ad
     offload.needs_checksum = true;
     offload.checksum_start = sizeof(frame_headers);
     offload.checksum_offset = field;
+    if (const uint16_t payload = p->segment_size) {
+      offload.gso_type = gso_tcp4;
+      offload.gso_size = payload;
+      offload.header_length = static_cast<uint16_t>(
+          sizeof(frame_headers) + TCPH_HDRLEN_BYTES(reinterpret_cast<const tcp_hdr*>(segment)));
+    }
   }
   return transmit_frame(i, p, offload);
 }

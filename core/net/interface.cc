@@ -9,10 +9,12 @@
 #include "core/net/port.hh"
 #include "core/net/service.hh"
 #include "core/net/socket.hh"
+#include "hooks.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/ip4.h"
 #include "lwip/ip6.h"
+#include "lwip/nd6.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ethernet.h"
@@ -202,6 +204,8 @@ err_t link_output(netif* n, pbuf* p) {
   transmit_offload offload;
   if (i.checksums_sent)
     request_checksum(p->payload, p->len, p->tot_len, offload);
+  if (p->segment_size)
+    request_segmentation(p->payload, p->len, p->segment_size, offload);
   learn_neighbour(i, p->payload, p->len);
   return transmit_frame(i, p, offload);
 }
@@ -255,6 +259,7 @@ err_t set_up(netif* n) {
   __builtin_memcpy(n->hwaddr, mac.bytes, ETH_HWADDR_LEN);
   n->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
   i.checksums_sent = i.dev->offers_transmit_checksum();
+  i.gso_types = static_cast<uint8_t>(i.dev->transmit_gso_types());
   u16_t flags = NETIF_CHECKSUM_ENABLE_ALL & ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
   if (i.checksums_sent)
     flags &= ~(NETIF_CHECKSUM_GEN_TCP | NETIF_CHECKSUM_GEN_UDP);
@@ -358,3 +363,19 @@ void check_links() {
 }
 
 } // namespace oblako::net
+
+using namespace oblako::net;
+
+// Lengths of 16 bits have to hold the frame with all headers. Over IPv6 packets beyond the path's
+// MTU are cut into fragments, which the device does not do.
+extern "C" u16_t oblako_tcp_large_segment(const netif* n, const ip_addr_t* remote_ip) {
+  constexpr uint16_t headers = SIZEOF_ETH_HDR + 40 + 60;
+  if (!is_ours(n))
+    return 0;
+  const bool v6 = IP_IS_V6(remote_ip);
+  if (!(reinterpret_cast<const interface*>(n)->gso_types & (v6 ? 1u << gso_tcp6 : 1u << gso_tcp4)))
+    return 0;
+  if (v6 && nd6_get_destination_mtu(ip_2_ip6(remote_ip), const_cast<netif*>(n)) < n->mtu)
+    return 0;
+  return 0xffff - headers;
+}

@@ -21,6 +21,7 @@ struct interface {
   device* dev;
   unsigned lent;       // receive buffers that pbufs point into
   bool checksums_sent; // by the device
+  uint8_t gso_types;   // bit per kind of large segment the device cuts (device.hh)
   bool queued;         // frames or buffers since the last flush
   bool ring_was_full;
   neighbour neighbours[neighbour_count];

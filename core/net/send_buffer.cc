@@ -11,7 +11,7 @@
 namespace oblako::net {
 namespace {
 
-constexpr size_t largest_buffer = 16_KiB;
+constexpr size_t largest_buffer = 64_KiB;
 
 // A pbuf that refers to a part of a send_buffer and keeps it alive.
 struct reference_pbuf {
@@ -66,4 +66,20 @@ extern "C" pbuf* oblako_tcp_reference(u16_t length) {
   reference->buffer = net::current;
   net::current->add_reference();
   return pbuf_alloced_custom(PBUF_RAW, length, PBUF_ROM, &reference->custom, nullptr, length);
+}
+
+// Null also for what is no reference.
+extern "C" pbuf* oblako_tcp_split_reference(pbuf* p, u16_t offset, u16_t length) {
+  auto* whole = reinterpret_cast<net::reference_pbuf*>(p);
+  if (!(p->flags & PBUF_FLAG_IS_CUSTOM) ||
+      whole->custom.custom_free_function != net::free_reference)
+    return nullptr;
+  auto* part = static_cast<net::reference_pbuf*>(net::references.take());
+  if (!part)
+    return nullptr;
+  part->custom.custom_free_function = net::free_reference;
+  part->buffer = whole->buffer;
+  part->buffer->add_reference();
+  return pbuf_alloced_custom(PBUF_RAW, length, PBUF_ROM, &part->custom,
+                             static_cast<uint8_t*>(p->payload) + offset, length);
 }

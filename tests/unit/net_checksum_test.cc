@@ -104,6 +104,29 @@ TEST(net_checksum, HeadersOnlyInTheFirstPiece) {
   EXPECT_TRUE(verifies(f, 34, 6, false));
 }
 
+// virtio 1.1, 5.1.6.2: the packets' payload, and where it begins.
+TEST(net_checksum, LargeSegments) {
+  bytes f = ipv4_frame(6, 3000);
+  f[34 + 12] = 8 << 4; // 12 bytes of options
+  transmit_offload o;
+  request_segmentation(f.data(), static_cast<uint32_t>(f.size()), 1448, o);
+  EXPECT_EQ(o.gso_type, 0); // not without a checksum
+  request_checksum(f.data(), 66, static_cast<uint32_t>(f.size()), o);
+  request_segmentation(f.data(), 66, 1448, o);
+  EXPECT_EQ(o.gso_type, 1);
+  EXPECT_EQ(o.gso_size, 1448);
+  EXPECT_EQ(o.header_length, 14 + 20 + 32);
+
+  bytes v6(14 + 40 + 4000);
+  v6[12] = 0x86, v6[13] = 0xdd, v6[14 + 6] = 6, v6[54 + 12] = 5 << 4;
+  o = {};
+  request_checksum(v6.data(), 74, static_cast<uint32_t>(v6.size()), o);
+  request_segmentation(v6.data(), 74, 1440, o);
+  EXPECT_EQ(o.gso_type, 4);
+  EXPECT_EQ(o.gso_size, 1440);
+  EXPECT_EQ(o.header_length, 14 + 40 + 20);
+}
+
 TEST(net_checksum, LeavesTheRestAlone) {
   const auto asked = [](bytes f, uint32_t contiguous) {
     const bytes before = f;

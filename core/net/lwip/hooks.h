@@ -32,6 +32,13 @@ struct tcp_pcb *oblako_tcp_find(const ip_addr_t *local_ip, u16_t local_port,
 struct pbuf *oblako_tcp_reference(u16_t length);
 #define TCP_WRITE_REFERENCE(layer, length) oblako_tcp_reference(length)
 
+/* Large segments (patch 20): what the interface's device cuts itself (core/net/interface.cc), and
+ * splitting one without a copy (core/net/send_buffer.cc). */
+u16_t oblako_tcp_large_segment(const struct netif *n, const ip_addr_t *remote_ip);
+struct pbuf *oblako_tcp_split_reference(struct pbuf *p, u16_t offset, u16_t length);
+#define TCP_LARGE_SEGMENT(netif, remote_ip) oblako_tcp_large_segment(netif, remote_ip)
+#define TCP_SPLIT_REFERENCE(p, offset, length) oblako_tcp_split_reference(p, offset, length)
+
 /* Set when a packet waits on an interface's loopback queue (patch 12, core/net/stack.cc). */
 extern u8_t oblako_loopback_queued;
 #define LWIP_HOOK_LOOPBACK_QUEUED()                                                                \
