@@ -25,12 +25,17 @@ enum class checksum_state : uint8_t {
   partial,  // came from a local peer without one: data is right, the field is not filled in
 };
 
+// In front of the data of each piece lie `room_in_front` bytes that are the stack's until it gives
+// the frame back.
 struct received_frame {
+  static constexpr size_t room_in_front = 96;
+
   void* cookie;      // handed back to release_frame()
   uint8_t* data;     // first byte of the Ethernet header
   uint32_t length;   // of the first piece; whole frame if segments == 1
   uint16_t segments; // > 1: mergeable buffers; the further pieces are in `more`
   checksum_state checksum;
+  uint32_t held;    // bytes of memory that the frame keeps busy
   segment more[17]; // pieces after the first (a 64 kB frame in 4 kB buffers)
 };
 

@@ -1,6 +1,7 @@
 #include "core/net/interface.hh"
 
 #include "core/log/log.hh"
+#include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
 #include "core/net/addressing.hh"
 #include "core/net/checksum.hh"
@@ -32,9 +33,12 @@ constexpr uint32_t copy_limit = 192; // with a pbuf in front, 256 bytes in all
 // With memory short, data is only taken while the sockets hold less than this of what came before:
 // what is not taken will be sent again, when the application has read some.
 constexpr size_t max_unread_when_short = 256_KiB;
-// So many receive buffers may be lent at a time; beyond that everything is copied, so that sockets
-// nobody reads from cannot take all that a device has.
-constexpr unsigned max_lent = 128;
+// A frame that fills less than this part of its buffers is copied too.
+constexpr unsigned least_filled = 4;
+// So many bytes of receive buffers may be lent at a time, or a thirty-second of memory; beyond that
+// everything is copied, so that sockets nobody reads from cannot take all that a device has.
+constexpr size_t least_lent = 512_KiB;
+size_t max_lent;
 
 device* devices[max_devices];
 unsigned device_count;
@@ -47,30 +51,38 @@ void note_queued(interface& i) {
 
 // --- receiving
 
-// One received frame on loan. Its pieces are the pbufs; the last one freed returns the frame.
+// One received frame on loan. Its pieces are the pbufs; the last one freed returns the frame. They
+// lie in front of the data they are for (received_frame::room_in_front), the first with what is
+// kept for the whole frame.
+struct lent_frame;
+struct lent_piece {
+  pbuf_custom custom; // first: lwIP hands back a pointer to it
+  lent_frame* owner;
+};
 struct lent_frame {
-  struct piece {
-    pbuf_custom custom; // first
-    lent_frame* owner;
-  };
+  lent_piece first;
   interface* from;
   void* cookie;
   uint32_t pieces_left;
-  uint32_t piece_count;
-  piece pieces[];
+  uint32_t held;
 };
+static_assert(sizeof(lent_frame) + 8 <= received_frame::room_in_front);
+
+void* room_in_front(const void* data) {
+  const uintptr_t start = reinterpret_cast<uintptr_t>(data) - received_frame::room_in_front;
+  return reinterpret_cast<void*>((start + 7) & ~uintptr_t{7});
+}
 
 void free_piece(pbuf* p) {
-  lent_frame* lent = reinterpret_cast<lent_frame::piece*>(p)->owner;
+  lent_frame* lent = reinterpret_cast<lent_piece*>(p)->owner;
   if (--lent->pieces_left != 0)
     return;
   interface& i = *lent->from;
-  i.lent -= lent->piece_count;
+  i.lent -= lent->held;
   received_frame f;
   f.cookie = lent->cookie;
-  i.dev->release_frame(f);
-  note_queued(i); // the device may want to know of the buffers
-  mem::release(lent);
+  i.dev->release_frame(f); // and with it *lent
+  note_queued(i);          // the device may want to know of the buffers
 }
 
 uint32_t frame_length(const received_frame& f) {
@@ -112,33 +124,34 @@ pbuf* copy_frame(const received_frame& f, uint32_t payload) {
   return p;
 }
 
+pbuf* lend_piece(lent_frame* owner, lent_piece& piece, const void* data, uint32_t length,
+                 uint32_t& payload) {
+  piece.owner = owner;
+  piece.custom.custom_free_function = free_piece;
+  pbuf* p = pbuf_alloced_custom(PBUF_RAW, static_cast<u16_t>(length), PBUF_REF, &piece.custom,
+                                const_cast<void*>(data), static_cast<u16_t>(length));
+  p->tot_len = static_cast<u16_t>(payload);
+  payload -= length;
+  return p;
+}
+
 // The frame without its Ethernet header, as pbufs that point into it.
 pbuf* lend_frame(interface& i, const received_frame& f, uint32_t payload) {
-  auto* lent = static_cast<lent_frame*>(
-      mem::allocate(sizeof(lent_frame) + f.segments * sizeof(lent_frame::piece)));
-  if (!lent)
-    return nullptr;
+  auto* lent = static_cast<lent_frame*>(room_in_front(f.data));
   lent->from = &i;
   lent->cookie = f.cookie;
-  lent->pieces_left = lent->piece_count = f.segments;
-  i.lent += f.segments;
-  pbuf* previous = nullptr;
-  for (unsigned k = 0; k < f.segments; ++k) {
-    lent_frame::piece& piece = lent->pieces[k];
-    piece.owner = lent;
-    piece.custom.custom_free_function = free_piece;
-    const auto* data =
-        k == 0 ? f.data + SIZEOF_ETH_HDR : static_cast<const uint8_t*>(f.more[k - 1].data);
-    const uint32_t length = k == 0 ? f.length - SIZEOF_ETH_HDR : f.more[k - 1].length;
-    pbuf* p = pbuf_alloced_custom(PBUF_RAW, static_cast<u16_t>(length), PBUF_REF, &piece.custom,
-                                  const_cast<uint8_t*>(data), static_cast<u16_t>(length));
-    p->tot_len = static_cast<u16_t>(payload);
-    payload -= length;
-    if (previous)
-      previous->next = p;
-    previous = p;
+  lent->pieces_left = f.segments;
+  lent->held = f.held;
+  i.lent += f.held;
+  pbuf* last =
+      lend_piece(lent, lent->first, f.data + SIZEOF_ETH_HDR, f.length - SIZEOF_ETH_HDR, payload);
+  for (unsigned k = 1; k < f.segments; ++k) {
+    const segment& s = f.more[k - 1];
+    auto& piece = *static_cast<lent_piece*>(room_in_front(s.data));
+    last->next = lend_piece(lent, piece, s.data, s.length, payload);
+    last = last->next;
   }
-  return &lent->pieces[0].custom.pbuf;
+  return &lent->first.custom.pbuf;
 }
 
 void hand_up(interface& i, pbuf* p, uint16_t type, checksum_state checksum) {
@@ -178,7 +191,7 @@ void receive_frame(interface& i, received_frame& f) {
     type = static_cast<uint16_t>(f.data[12] << 8 | f.data[13]);
     group = f.data[0] & 1;
     broadcast = group && f.data[0] == 0xff;
-    lent = payload > copy_limit && i.lent + f.segments <= max_lent;
+    lent = payload > copy_limit && payload >= f.held / least_filled && i.lent + f.held <= max_lent;
     p = lent ? lend_frame(i, f, payload) : copy_frame(f, payload);
   }
   const checksum_state checksum = f.checksum;
@@ -295,6 +308,7 @@ result<void> attach(device& d) {
 }
 
 void start_interfaces() {
+  max_lent = max_of<size_t>(least_lent, mem::frame_usage().total_bytes / 32);
   for (unsigned k = 0; k < device_count; ++k)
     start_interface(*devices[k], k == 0);
 }

@@ -19,7 +19,7 @@ struct interface {
 
   netif n; // first: lwIP's callbacks get a pointer to it
   device* dev;
-  unsigned lent;       // receive buffers that pbufs point into
+  size_t lent;         // bytes of receive buffers that pbufs point into
   bool checksums_sent; // by the device
   uint8_t gso_types;   // bit per kind of large segment the device cuts (device.hh)
   bool queued;         // frames or buffers since the last flush

@@ -6,7 +6,9 @@
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
+#include "core/net/send_buffer.hh"
 #include "core/net/siphash.hh"
+#include "core/net/socket.hh"
 #include "core/random/random.hh"
 #include "core/time/clock.hh"
 #include "hooks.h"
@@ -16,6 +18,9 @@ uint32_t oblako_tcp_window;
 uint32_t oblako_tcp_send_buffer;
 
 namespace oblako::net {
+
+buffer_sizes tcp_buffers;
+
 namespace {
 
 // Random words come out of the generator in batches: lwIP asks for them one at a time.
@@ -47,11 +52,19 @@ uint32_t random_word() {
 }
 
 void size_buffers() {
-  const uint64_t share = mem::frame_usage().total_bytes / 256;
-  const auto bytes =
-      static_cast<uint32_t>(min_of<uint64_t>(max_of<uint64_t>(share, 64_KiB), 1_MiB));
-  oblako_tcp_window = min_of<uint32_t>(bytes, 512_KiB);
-  oblako_tcp_send_buffer = bytes;
+  const auto share = [](uint64_t part, uint64_t most) {
+    return static_cast<uint32_t>(
+        min_of(max_of<uint64_t>(mem::frame_usage().total_bytes / part, 64_KiB), most));
+  };
+  tcp_buffers = {share(256, 256_KiB), share(64, 4_MiB)};
+  oblako_tcp_window = tcp_buffers.base;
+  oblako_tcp_send_buffer = tcp_buffers.largest;
+}
+
+bool sockets_may_grow() {
+  const auto usage = mem::frame_usage();
+  return usage.free_bytes >= usage.total_bytes / 32 &&
+         unread_bytes + send_buffer::bytes_in_use() < usage.total_bytes / 8;
 }
 
 bool memory_is_short() {

@@ -9,9 +9,17 @@ namespace oblako::net {
 uint32_t random_word();
 // Makes the secret behind initial sequence numbers. Called once, before the first connection.
 void make_isn_key();
-// Sets TCP's window and send buffer from the size of memory: 64 kB in a VM of 16 MB, up to 1 MB.
-// Called once, before the first connection.
+// Sizes of TCP's window and send buffer, for one connection, from the size of memory: what it may
+// have in any case (64 kB in a VM of 16 MB, up to 256 kB; the window starts with this), and what as
+// long as sockets_may_grow().
+struct buffer_sizes {
+  uint32_t base, largest;
+};
+extern buffer_sizes tcp_buffers;
+// Sets them. Called once, before the first connection.
 void size_buffers();
+// True while all sockets together hold less than an eighth of memory, and there is some left.
+bool sockets_may_grow();
 // Makes the table in which lwIP finds connections. Called once, before the first connection.
 void make_connection_table();
 // True if less than a thirty-second of memory is free.

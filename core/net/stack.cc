@@ -5,6 +5,7 @@
 #include "core/net/poller.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
+#include "core/net/tcp_acks.hh"
 #include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
 #include "core/time/clock.hh"
@@ -56,6 +57,7 @@ bool run() {
   deliveries = 0;
   bool worked = false;
   if (receive_frames() != 0) {
+    send_due_acks();
     note_tcp_activity();
     worked = true;
   }

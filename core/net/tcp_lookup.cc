@@ -6,6 +6,7 @@
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
+#include "core/net/tcp_acks.hh"
 #include "hooks.h"
 #include "lwip/tcp.h"
 
@@ -59,6 +60,7 @@ void oblako_tcp_added(tcp_pcb* c) {
 }
 
 void oblako_tcp_removed(tcp_pcb* c) {
+  forget_acks(c);
   if (!c->hash_link)
     return;
   *c->hash_link = c->hash_next;

@@ -224,7 +224,7 @@ void tcp_socket::fill_info(void* value, socklen_t& length) {
     info.tcpi_snd_cwnd = pcb_->cwnd / pcb_->mss;
     info.tcpi_snd_ssthresh = pcb_->ssthresh / pcb_->mss;
     info.tcpi_unacked = static_cast<uint32_t>(in_flight()) / pcb_->mss;
-    info.tcpi_rcv_space = TCP_WND;
+    info.tcpi_rcv_space = pcb_->rcv_wnd_max;
   }
   (void)give_option(value, length, &info, sizeof info);
 }

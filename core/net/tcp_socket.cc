@@ -3,6 +3,7 @@
 #include "core/boot/timeline.hh"
 
 #include "core/net/poller.hh"
+#include "core/net/port.hh"
 #include "core/net/stack.hh"
 #include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
@@ -50,8 +51,8 @@ result<mem::ref<tcp_socket>> tcp_socket::make(int domain, uint32_t status_flags)
 
 tcp_socket::tcp_socket(int domain, uint32_t status_flags)
     : socket(domain, SOCK_STREAM, IPPROTO_TCP, status_flags) {
-  settings_.send_buffer = TCP_SND_BUF;
-  settings_.receive_buffer = TCP_WND;
+  settings_.send_buffer = tcp_buffers.largest;
+  settings_.receive_buffer = tcp_buffers.largest;
 }
 
 // A socket that was never given a descriptor, or the last reference after closed().

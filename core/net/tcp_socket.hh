@@ -80,6 +80,7 @@ private:
   // --- transfer (tcp_transfer.cc)
   result<size_t> take_received(mem::io_buffers& to, bool peek);
   void consumed(size_t bytes);
+  void consider_window();
   size_t send_space() const;
   size_t in_flight() const;
   size_t send_limit() const;
@@ -110,6 +111,7 @@ private:
   pbuf* received_ = nullptr; // pbufs linked by `next`, first one possibly begun
   pbuf* received_last_ = nullptr;
   uint32_t received_bytes_ = 0;
+  uint32_t drained_ = 0; // bytes read since the window was last considered
   uint32_t corked_bytes_ = 0;
 
   endpoint local_, remote_;

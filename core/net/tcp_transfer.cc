@@ -22,6 +22,21 @@ constexpr size_t small_write = TCP_MSS;
 // With memory short, a connection may have no more than this in flight.
 constexpr size_t in_flight_when_short = 16_KiB;
 
+// A buffer for each segment makes the fewest pieces.
+size_t whole_piece(const tcp_pcb& c) {
+  const size_t limit = tcp_segment_limit(&c);
+  return limit > c.mss ? limit : 64_KiB;
+}
+
+// The same, if the last segment that waits is filled up first.
+size_t first_piece(const tcp_pcb& c) {
+  const tcp_seg* last = c.unsent;
+  while (last && last->next)
+    last = last->next;
+  const size_t whole = whole_piece(c);
+  return last && last->len < whole ? whole - last->len : whole;
+}
+
 } // namespace
 
 // --- receiving
@@ -98,11 +113,19 @@ void tcp_socket::consumed(size_t bytes) {
   }
   if (!pcb_ || peer_closed_)
     return;
-  while (bytes > 0) {
-    const auto step = static_cast<u16_t>(min_of<size_t>(bytes, 0xffff));
-    tcp_recved(pcb_, step);
-    bytes -= step;
-  }
+  drained_ += static_cast<uint32_t>(bytes);
+  if (drained_ >= pcb_->rcv_wnd_max)
+    consider_window();
+  tcp_recved(pcb_, static_cast<tcpwnd_size_t>(bytes));
+}
+
+// A window's worth has been read. If that was done about as fast as it came, it may have been the
+// window that held the peer back.
+void tcp_socket::consider_window() {
+  drained_ = 0;
+  const uint32_t largest = min_of(tcp_buffers.largest, settings_.receive_buffer);
+  if (pcb_->rcv_wnd_max < largest && received_bytes_ <= pcb_->rcv_wnd_max / 4 && sockets_may_grow())
+    tcp_grow_wnd(pcb_, min_of(2 * pcb_->rcv_wnd_max, largest));
 }
 
 // --- sending
@@ -168,6 +191,8 @@ size_t tcp_socket::send_space() const {
   size_t limit = send_limit();
   if (used >= in_flight_when_short && memory_is_short())
     limit = in_flight_when_short;
+  else if (used >= tcp_buffers.base && !sockets_may_grow())
+    limit = min_of<size_t>(limit, tcp_buffers.base);
   return used < limit ? limit - used : 0;
 }
 
@@ -191,11 +216,12 @@ result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
     progress_ = user_timeout_ms_ ? time::monotonic_ns() : 0;
   size_t done = 0;
   error failed = error::none;
-  while (from.remaining() != 0) {
+  size_t piece = from.remaining() > small_write ? first_piece(*pcb_) : small_write;
+  for (; from.remaining() != 0; piece = whole_piece(*pcb_)) {
     const size_t space = send_space();
     if (space == 0)
       break;
-    const size_t bytes = min_of(space, from.remaining());
+    const size_t bytes = min_of(min_of(space, piece), from.remaining());
     auto queued = bytes <= small_write ? queue_small(from, bytes, more || bytes < from.remaining())
                                        : queue_large(from, bytes, more);
     if (!queued.ok()) {

@@ -18,21 +18,29 @@ namespace {
 
 using namespace spec::net;
 
+// The device's header, Ethernet's, and room for a VLAN tag.
+constexpr size_t longest_link_header = 64;
+
 constexpr uint64_t wanted_features =
     feature_checksum | feature_guest_checksum | feature_mtu | feature_mac | feature_guest_tso4 |
     feature_guest_tso6 | feature_host_tso4 | feature_host_tso6 | feature_mergeable_buffers |
     feature_status | feature_control_queue | feature_guest_announce;
 
-// Ring length and most receive pages for this much RAM: a 16 MB machine lends the network at most
-// 1.25 MB, a large one 16 MB for every 256.
+// Receive buffers for this much RAM: the ring takes a thirty-second of it at most (but 256 kB of
+// the smallest machine), and a sixteenth may be lent to the network beyond.
 struct sizes {
   uint16_t ring;
-  size_t limit;
+  uint8_t order; // of pages in a buffer
+  size_t limit;  // bytes
   explicit sizes(uint64_t ram)
       : ring(ram < 32_MiB    ? 64
-             : ram < 128_MiB ? 128
+             : ram < 512_MiB ? 128
                              : 256),
-        limit(ring + ram / 16 / page_size) {}
+        order(ram < 32_MiB    ? 0
+              : ram < 60_MiB  ? 1
+              : ram < 120_MiB ? 2
+                              : 3),
+        limit((size_t{ring} * page_size << order) + ram / 16) {}
 };
 
 class net_device final : public net::device {
@@ -45,15 +53,16 @@ public:
     read_mac();
     if (setup_.has(feature_mtu))
       mtu_ = setup_.config<uint16_t>(config_mtu);
-    if (!setup_.has(feature_mergeable_buffers)) // a frame has to fit one buffer
-      mtu_ = min_of(mtu_, static_cast<uint16_t>(net_receiver::buffer_bytes - 64));
     const sizes s(mem::frame_usage().total_bytes);
+    if (!setup_.has(feature_mergeable_buffers)) // a frame has to fit one buffer
+      mtu_ = static_cast<uint16_t>(
+          min_of<size_t>(mtu_, net_receiver::room_for_data(s.order) - longest_link_header));
     receive_queue_ = TRY(setup_.add_queue(receive_queue, s.ring, on_queue, this));
     transmit_queue_ = TRY(setup_.add_queue(transmit_queue, s.ring, on_queue, this));
     if (setup_.has(feature_control_queue))
       control_queue_ = TRY(setup_.add_queue(control_queue, 16, nullptr, nullptr));
     TRY(setup_.bus().connect_config(on_config, this));
-    receiver_.emplace(*receive_queue_, setup_.has(feature_mergeable_buffers));
+    receiver_.emplace(*receive_queue_, setup_.has(feature_mergeable_buffers), s.order);
     transmitter_.emplace(*transmit_queue_);
     TRY(transmitter_->start());
     TRY(receiver_->start(s.ring, s.limit));

@@ -26,29 +26,37 @@ net_receiver::buffer* net_receiver::obtain() {
     --free_count_;
     return b;
   }
-  if (total_ >= limit_)
-    return nullptr;
-  auto page = mem::allocate_frames(0);
-  if (!page.ok())
-    return nullptr;
-  ++total_;
-  return ::new (mem::to_virtual(*page)) buffer{};
+  for (unsigned order = order_;; order = 0) {
+    const size_t bytes = page_size << order;
+    if (total_ + bytes > limit_)
+      return nullptr;
+    auto memory = mem::allocate_frames(order);
+    if (memory.ok()) {
+      total_ += bytes;
+      return ::new (mem::to_virtual(*memory)) buffer{nullptr, 0, static_cast<uint8_t>(order)};
+    }
+    if (order == 0 || !mergeable_) // without merging every buffer has to hold a whole frame
+      return nullptr;
+  }
+}
+
+void net_receiver::destroy(buffer* b) {
+  total_ -= b->bytes();
+  mem::free_frames(mem::to_physical(b), b->order);
 }
 
 void net_receiver::give_back(buffer* b) {
   // With enough at hand for the ring, this one was taken while the stack held others.
-  if (posted_ + free_count_ >= target_) {
-    mem::free_frames(mem::to_physical(b), 0);
-    --total_;
-    return;
-  }
+  if (posted_ + free_count_ >= target_ + spare_)
+    return destroy(b);
   b->next = free_;
   free_ = b;
   ++free_count_;
 }
 
 bool net_receiver::post(buffer* b) {
-  const chain_buffer whole = {to_device(b->data()), buffer_bytes, true};
+  const chain_buffer whole = {to_device(b->data()), static_cast<uint32_t>(room_for_data(b->order)),
+                              true};
   if (!queue_
            .submit_short(
                1, [&](uint16_t) { return whole; }, b)
@@ -60,7 +68,7 @@ bool net_receiver::post(buffer* b) {
 
 result<void> net_receiver::start(size_t target, size_t limit) {
   target_ = min_of(target, size_t{queue_.size()});
-  limit_ = max_of(limit, target_);
+  limit_ = max_of(limit, target_ * (page_size << order_));
   while (posted_ < target_) {
     buffer* b = obtain();
     if (!b)
@@ -72,6 +80,7 @@ result<void> net_receiver::start(size_t target, size_t limit) {
   }
   // With little memory the ring is as long as it went.
   target_ = posted_;
+  spare_ = order_ ? target_ / 2 : 0;
   return posted_ >= fewest_buffers ? result<void>{} : error::nomem;
 }
 
@@ -119,6 +128,7 @@ bool net_receiver::collect() {
     if (!first_) {
       first_ = last_ = b;
       pieces_ = 1;
+      held_ = static_cast<uint32_t>(b->bytes());
       if (b->length < sizeof(header)) {
         fail();
         return false;
@@ -135,6 +145,7 @@ bool net_receiver::collect() {
       last_ = b;
       ++pieces_;
       --missing_;
+      held_ += static_cast<uint32_t>(b->bytes());
       if (b->length == 0) {
         fail();
         return false;
@@ -155,6 +166,7 @@ bool net_receiver::receive(net::received_frame& out) {
   out.data = first_->data() + sizeof(header);
   out.length = first_->length - static_cast<uint32_t>(sizeof(header));
   out.segments = static_cast<uint16_t>(pieces_);
+  out.held = held_;
   out.checksum = flags & spec::net::header_needs_checksum ? net::checksum_state::partial
                  : flags & spec::net::header_data_valid   ? net::checksum_state::verified
                                                           : net::checksum_state::none;
@@ -183,10 +195,9 @@ void net_receiver::drop_all() {
   completion done;
   while (queue_.take_abandoned(done)) {
     --posted_;
-    mem::free_frames(mem::to_physical(done.cookie), 0);
-    --total_;
+    destroy(static_cast<buffer*>(done.cookie));
   }
-  target_ = 0; // from now on give_back() returns memory to the system
+  target_ = spare_ = 0; // from now on give_back() returns memory to the system
   free_count_ = 0;
   for (buffer* lists[] = {first_, free_}; buffer * b : lists)
     while (b) {

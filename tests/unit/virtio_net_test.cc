@@ -23,8 +23,10 @@ extern "C" void oblako_start_virtio_net();
 // --- what the driver needs of the kernel, counted and limited
 
 namespace {
-std::set<void*> pages, heap;
-size_t page_limit;
+std::set<void*> pages, heap; // blocks of pages
+std::map<void*, unsigned> orders;
+size_t page_limit; // blocks
+unsigned largest_order;
 uint64_t ram;
 net::device* attached;
 virtio::transport* present;
@@ -41,16 +43,17 @@ void release(void* memory) {
   free(memory);
 }
 result<phys_addr> allocate_frames(unsigned order, zeroed) {
-  EXPECT_EQ(order, 0u);
-  if (pages.size() >= page_limit)
+  if (pages.size() >= page_limit || order > largest_order)
     return error::nomem;
-  void* p = aligned_alloc(page_size, page_size);
-  memset(p, 0xaa, page_size);
+  void* p = aligned_alloc(page_size << order, page_size << order);
+  memset(p, 0xaa, page_size << order);
   pages.insert(p);
+  orders[p] = order;
   return to_physical(p);
 }
-void free_frames(phys_addr start, unsigned) {
+void free_frames(phys_addr start, unsigned order) {
   EXPECT_EQ(pages.erase(to_virtual(start)), 1u);
+  EXPECT_EQ(orders[to_virtual(start)], order);
   free(to_virtual(start));
 }
 result<phys_addr> allocate_contiguous(size_t n, zeroed) {
@@ -172,6 +175,7 @@ class virtio_net : public testing::Test {
 protected:
   void SetUp() override {
     page_limit = 100000;
+    largest_order = 9;
     ram = 16_MiB;
     attached = nullptr;
     errors_logged = 0;
@@ -202,7 +206,7 @@ protected:
     std::vector<part> parts;
     uint32_t left = length + 12;
     // As QEMU does: a frame that does not fit as a whole takes nothing.
-    if (bus.rx().waiting() * uint64_t{4096 - 64} < left)
+    if (bus.rx().waiting() * uint64_t{4096 - 128} < left)
       return false;
     uint8_t* header = nullptr;
     while (left) {
@@ -318,12 +322,13 @@ TEST_F(virtio_net, receives_small_and_large_frames) {
   net::device& d = start();
   net::received_frame f;
   EXPECT_FALSE(d.receive(f));
-  for (uint32_t length : {60u, 1514u, 4020u, 4021u, 65549u}) {
+  for (uint32_t length : {60u, 1514u, 3956u, 3957u, 65549u}) {
     const uint8_t flags = length == 60 ? 2 : length == 1514 ? 1 : 0;
     ASSERT_TRUE(deliver(length, static_cast<uint8_t>(length), flags));
     ASSERT_TRUE(d.receive(f));
     EXPECT_EQ(check_frame(f, static_cast<uint8_t>(length)), length);
-    EXPECT_EQ(f.segments, (length + 12 + 4031) / 4032);
+    EXPECT_EQ(f.segments, (length + 12 + 3967) / 3968);
+    EXPECT_EQ(f.held, f.segments * 4096u);
     EXPECT_EQ(f.checksum, flags == 2   ? net::checksum_state::verified
                           : flags == 1 ? net::checksum_state::partial
                                        : net::checksum_state::none);
@@ -333,6 +338,61 @@ TEST_F(virtio_net, receives_small_and_large_frames) {
   }
   EXPECT_EQ(pages.size(), 64u);
   EXPECT_EQ(d.stats().received_frames, 5u);
+}
+
+// With more memory a large frame comes in few pieces.
+TEST_F(virtio_net, large_buffers_where_memory_allows) {
+  struct {
+    uint64_t ram;
+    uint16_t ring;
+    unsigned order;
+  } sizes[] = {{40_MiB, 128, 1}, {64_MiB, 128, 2}, {256_MiB, 128, 3}, {4_GiB, 256, 3}};
+  for (auto& s : sizes) {
+    fake_bus other;
+    present = &other;
+    ram = s.ram;
+    net::device& d = start();
+    EXPECT_EQ(other.rx().waiting(), s.ring);
+    EXPECT_LE((pages.size() * page_size) << s.order, ram / 32);
+    auto r = other.rx().take();
+    EXPECT_EQ(r.pieces[0].length, (4096u << s.order) - 128);
+    auto* to = static_cast<uint8_t*>(to_host(r.pieces[0].address));
+    memset(to, 0, r.pieces[0].length);
+    to[10] = 1;
+    other.rx().complete(r.head, 1000);
+    net::received_frame f;
+    ASSERT_TRUE(d.receive(f));
+    EXPECT_EQ(f.held, 4096u << s.order);
+    // The room in front is the stack's.
+    memset(f.data - net::received_frame::room_in_front, 0xff, net::received_frame::room_in_front);
+    d.release_frame(f);
+    d.flush();
+    EXPECT_EQ(other.rx().waiting(), s.ring);
+    forget(pages);
+  }
+}
+
+TEST_F(virtio_net, single_pages_where_memory_is_in_pieces) {
+  ram = 64_MiB;
+  net::device& d = start();
+  largest_order = 0;
+  std::vector<net::received_frame> held;
+  net::received_frame f;
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(deliver(9000, 5)); // three pieces, or one
+    ASSERT_TRUE(d.receive(f));
+    EXPECT_EQ(check_frame(f, 5), 9000u);
+    held.push_back(f);
+    d.flush();
+    EXPECT_EQ(bus.rx().waiting(), 128);
+  }
+  EXPECT_EQ(held.front().segments, 1u);
+  EXPECT_EQ(held.back().segments, 3u);
+  for (auto& h : held)
+    d.release_frame(h);
+  d.flush();
+  EXPECT_EQ(bus.rx().waiting(), 128);
+  EXPECT_LE(pages.size(), 128u + 64u);
 }
 
 TEST_F(virtio_net, a_frame_whose_pieces_arrive_one_by_one) {
@@ -350,7 +410,7 @@ TEST_F(virtio_net, a_frame_whose_pieces_arrive_one_by_one) {
     bus.rx().complete(r.head, i < 2 ? r.pieces[0].length : 100);
     EXPECT_EQ(d.receive(f), i == 2);
   }
-  EXPECT_EQ(check_frame(f, 9), 2 * 4032 - 12 + 100u);
+  EXPECT_EQ(check_frame(f, 9), 2 * 3968 - 12 + 100u);
 }
 
 TEST_F(virtio_net, lent_buffers_are_replaced_up_to_the_limit_and_given_back) {
@@ -574,7 +634,7 @@ TEST_F(virtio_net, lying_lengths_and_counts_end_the_device_cleanly) {
   struct {
     uint32_t written;
     uint16_t count;
-  } lies[] = {{0, 1}, {11, 1}, {100, 0}, {100, 19}, {100, 0xffff}, {4033, 1}, {0xffffffff, 1}};
+  } lies[] = {{0, 1}, {11, 1}, {100, 0}, {100, 19}, {100, 0xffff}, {3969, 1}, {0xffffffff, 1}};
   for (auto& lie : lies) {
     fake_bus other;
     present = &other;

@@ -39,6 +39,11 @@ struct pbuf *oblako_tcp_split_reference(struct pbuf *p, u16_t offset, u16_t leng
 #define TCP_LARGE_SEGMENT(netif, remote_ip) oblako_tcp_large_segment(netif, remote_ip)
 #define TCP_SPLIT_REFERENCE(p, offset, length) oblako_tcp_split_reference(p, offset, length)
 
+/* Called when a large segment's acknowledgement is due with those of its batch (patch 22,
+ * core/net/tcp_acks.cc). */
+void oblako_tcp_ack_soon(struct tcp_pcb *connection);
+#define LWIP_HOOK_TCP_ACK_SOON oblako_tcp_ack_soon
+
 /* Set when a packet waits on an interface's loopback queue (patch 12, core/net/stack.cc). */
 extern u8_t oblako_loopback_queued;
 #define LWIP_HOOK_LOOPBACK_QUEUED()                                                                \

@@ -94,7 +94,8 @@
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 0
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
 
-/* Windows and buffers follow the size of the VM; core/net/port.cc sets them once at start. */
+/* Windows and buffers follow the size of the VM; core/net/port.cc sets them once at start. Windows
+ * grow from there (patch 21), send buffers are limited by our sockets. */
 extern uint32_t oblako_tcp_window;
 extern uint32_t oblako_tcp_send_buffer;
 #define TCP_WND oblako_tcp_window
