@@ -18,7 +18,9 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -182,11 +184,30 @@ def boot_accesses(app, **how):
         return guest.accesses().figures()
 
 
-def per_request(app, command, pipeline, clients, requests=None, **how):
+def open_idle(guest, count):
+    """Opens connections that say nothing, from several addresses if one has too few ports."""
+    per_address = 20_000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 1000, max(
+        count + 1000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    sockets = []
+    with guest.inside():
+        for n in range(count):
+            s = socket.socket()
+            if n >= per_address:
+                s.bind((guest.add_address(n // per_address), 0))
+            s.settimeout(60)
+            s.connect(guest.address)
+            sockets.append(s)
+    return sockets
+
+
+def per_request(app, command, pipeline, clients, requests=None, idle_connections=0, **how):
     """Instructions for one request: the difference between a long and a short run of
-    redis-benchmark, so that connections cost nothing."""
+    redis-benchmark, so that connections cost nothing. `idle_connections` are open beside."""
     short = 2000 * pipeline if pipeline > 1 else 5000
     long = requests or short * 5
+    if idle_connections:
+        how["args"] = f"--maxclients {idle_connections + clients + 100}"
     with netns.Namespace() as namespace:
         guest = CountedGuest(app, network=namespace, limit=600, **how)
         try:
@@ -199,10 +220,13 @@ def per_request(app, command, pipeline, clients, requests=None, **how):
                 after = guest.count()
                 return {k: after[k] - before[k] for k in ("insns", "rep_repeats", "idle")}
 
+            idle = open_idle(guest, idle_connections)
             run(short)  # warm
             a, b = run(short), run(long)
         finally:
             guest.kill()
+    for s in idle:
+        s.close()
     return {k: round((b[k] - a[k]) / (long - short), 1) for k in a}
 
 
@@ -351,6 +375,8 @@ def main():
     p.add_argument("-P", type=int, default=None, help="requests in one go (pipeline)")
     p.add_argument("-c", type=int, default=50, help="clients")
     p.add_argument("-n", type=int, default=None, help="requests")
+    p.add_argument("--idle-connections", type=int, default=0, metavar="N",
+                   help="open beside the clients and silent")
     p.add_argument("--machine", default="microvm", choices=vm.MACHINES)
     p.add_argument("--memory", help="MB, or with a unit: 1536k")
     p.add_argument("--least-memory", action="store_true")
@@ -377,7 +403,10 @@ def main():
         for command in a.per_request or ([] if chosen else ["SET", "GET"]):
             for pipeline in [a.P] if a.P else [1, 16]:
                 name = f"{command.upper()} P{pipeline} c{a.c}"
-                figures[name] = per_request(app, command, pipeline, a.c, a.n, **how)
+                if a.idle_connections:
+                    name += f" of {a.c + a.idle_connections}"
+                figures[name] = per_request(app, command, pipeline, a.c, a.n,
+                                            a.idle_connections, **how)
                 row(name, figures[name])
     if a.bulk:
         figures |= per_megabyte(app, **how)

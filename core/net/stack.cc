@@ -51,16 +51,20 @@ namespace engine {
 bool run() {
   const uint64_t now = time::monotonic_ns();
   update_tcp_clock(now);
+  tcp_clock_stale = false;
   if (frames_queued())
     flush_devices();
   reclaim_frames();
   deliveries = 0;
   bool worked = false;
+<<<<<<< HEAD
   if (receive_frames() != 0) {
     send_due_acks();
     note_tcp_activity();
+=======
+  if (receive_frames() != 0)
+>>>>>>> 88ac6db (net: every TCP connection has a timer of its own, in milliseconds)
     worked = true;
-  }
   worked |= run_timers(now);
   worked |= run_loopback();
   expect_writes(deliveries);
@@ -72,6 +76,7 @@ bool run() {
 bool enable_interrupts() {
   if (oblako_loopback_queued || time::monotonic_ns() >= next_timer_deadline())
     return false;
+  tcp_clock_stale = true; // we may sleep for long
   return enable_device_interrupts();
 }
 

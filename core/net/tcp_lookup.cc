@@ -7,6 +7,7 @@
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
 #include "core/net/tcp_acks.hh"
+#include "core/net/tcp_timers.hh"
 #include "hooks.h"
 #include "lwip/tcp.h"
 
@@ -61,6 +62,7 @@ void oblako_tcp_added(tcp_pcb* c) {
 
 void oblako_tcp_removed(tcp_pcb* c) {
   forget_acks(c);
+  forget_connection(*c);
   if (!c->hash_link)
     return;
   *c->hash_link = c->hash_next;

@@ -77,7 +77,7 @@ void tcp_socket::apply_options() {
   pcb_->keep_idle = static_cast<u32_t>(keep_idle_) * 1000;
   pcb_->keep_intvl = static_cast<u32_t>(keep_interval_) * 1000;
   pcb_->keep_cnt = static_cast<u32_t>(keep_count_);
-  note_tcp_activity(); // keepalive may have to be timed now
+  note_tcp_activity(*pcb_); // keepalive may have to be timed now
 }
 
 result<void> tcp_socket::set_option(int level, int name, const void* value, socklen_t length) {
@@ -144,6 +144,8 @@ result<void> tcp_socket::set_tcp_option(int name, int value) {
       return error::inval;
     user_timeout_ms_ = static_cast<uint32_t>(value);
     progress_ = time::monotonic_ns();
+    if (pcb_ && phase_ != phase::listening)
+      note_tcp_activity(*pcb_);
     return {};
   case TCP_MAXSEG:
   case TCP_SYNCNT:
@@ -218,8 +220,9 @@ void tcp_socket::fill_info(void* value, socklen_t& length) {
   info.tcpi_state = state_number(pcb_, phase_ == phase::listening);
   if (pcb_ && phase_ == phase::connected) {
     info.tcpi_retransmits = pcb_->nrtx;
-    info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * TCP_SLOW_INTERVAL * 1000;
-    info.tcpi_rtt = static_cast<uint32_t>(pcb_->sa >> 3) * TCP_SLOW_INTERVAL * 1000;
+    info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * 1000;
+    info.tcpi_rtt = static_cast<uint32_t>(pcb_->sa >> 3) * 1000;
+    info.tcpi_rttvar = static_cast<uint32_t>(pcb_->sv >> 2) * 1000;
     info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = pcb_->mss;
     info.tcpi_snd_cwnd = pcb_->cwnd / pcb_->mss;
     info.tcpi_snd_ssthresh = pcb_->ssthresh / pcb_->mss;

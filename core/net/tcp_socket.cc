@@ -5,6 +5,7 @@
 #include "core/net/poller.hh"
 #include "core/net/port.hh"
 #include "core/net/stack.hh"
+#include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
 #include <fcntl.h>
@@ -186,6 +187,7 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
       IP_SET_TYPE_VAL(any.ip, IPADDR_TYPE_V6);
     TRY(bind_to(any));
   }
+  freshen_tcp_clock();
   progress_ = time::monotonic_ns();
   ip_set_option(pcb_, SOF_REUSEADDR); // lwIP then makes sure that the connection is unique
   const err_t e = tcp_connect(pcb_, &remote.ip, remote.port, on_connected);
@@ -202,7 +204,6 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
   phase_ = phase::connecting;
   local_ = {pcb_->local_ip, pcb_->local_port};
   remote_ = remote;
-  note_tcp_activity();
   refresh();
   return {};
 }
@@ -335,8 +336,8 @@ void tcp_socket::shut_write() {
   write_shut_ = true;
   if (!pcb_)
     return;
+  freshen_tcp_clock();
   tcp_shutdown(pcb_, 0, 1);
-  note_tcp_activity();
   if (peer_closed_)
     let_go();
 }
@@ -346,6 +347,7 @@ void tcp_socket::let_go() {
   tcp_recv(pcb_, nullptr);
   tcp_sent(pcb_, nullptr);
   tcp_err(pcb_, nullptr);
+  watch_orphan(*pcb_);
   pcb_ = nullptr;
 }
 
@@ -374,6 +376,7 @@ void tcp_socket::close_block() {
   } else if (pcb_) {
     const bool reset = has_input() || (settings_.linger && settings_.linger_seconds == 0);
     const bool already_shut = write_shut_;
+    freshen_tcp_clock();
     tcp_pcb* block = pcb_;
     let_go();
     if (was != phase::connected) {
@@ -385,8 +388,9 @@ void tcp_socket::close_block() {
       block->tmr = tcp_ticks;
       if (!already_shut)
         tcp_shutdown(block, 0, 1);
+      else
+        note_tcp_activity(*block); // the wait for the other side's end is limited now
     }
-    note_tcp_activity();
   }
   free_received();
   read_shut_ = write_shut_ = true;

@@ -41,7 +41,8 @@ public:
   void closed() override;
 
 private:
-  friend void watch_connections(uint64_t now);
+  friend bool given_up(const tcp_pcb& c);
+  friend bool patience_ends(const tcp_pcb& c, uint32_t& due);
   friend void close_connections();
 
   enum class phase : uint8_t { fresh, bound, listening, connecting, connected, finished };

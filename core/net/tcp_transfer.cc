@@ -203,13 +203,13 @@ bool tcp_socket::fits_now(size_t bytes, bool more) const {
 
 // Queues what fits. Errors: fault, nobufs (nothing queued).
 result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
+  freshen_tcp_clock();
   if (fits_now(from.remaining(), more)) [[likely]] {
     auto queued = queue_segment(*pcb_, from, from.remaining());
     if (!queued.ok())
       return queued;
     progress_ = user_timeout_ms_ ? time::monotonic_ns() : 0;
     tcp_output(pcb_);
-    note_tcp_activity();
     return queued;
   }
   if (!pcb_->unsent && !pcb_->unacked)
@@ -237,7 +237,6 @@ result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
   if (done != 0) {
     corked_bytes_ += static_cast<uint32_t>(done);
     push(more);
-    note_tcp_activity();
   }
   return done == 0 && failed != error::none ? result<size_t>(failed) : result<size_t>(done);
 }

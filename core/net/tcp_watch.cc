@@ -2,22 +2,25 @@
 
 #include "core/net/port.hh"
 #include "core/net/tcp_socket.hh"
-#include "core/time/clock.hh"
+#include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
 
 namespace oblako::net {
 namespace {
 
-// Connections without a socket: so many may finish in peace. Beyond that, or with memory short, the
-// one that has been idle longest is reset.
+// So many connections without a socket may finish in peace.
 constexpr unsigned max_orphans = 4096;
-// lwIP's last step of waiting with a shut window: about 20 seconds without a byte.
+constexpr unsigned resets_per_second = 64;
+// lwIP's last step of waiting with a shut window: about 25 seconds without a byte.
 constexpr uint8_t last_persist_step = 7;
 // How often a closed socket's data is sent again.
 constexpr unsigned orphan_retransmissions = 8;
 
-// Connections in TIME_WAIT; the oldest are forgotten early beyond that.
-constexpr unsigned max_time_wait = 8192;
+// Oldest first.
+tcp_pcb* first_orphan;
+tcp_pcb** last_link = &first_orphan;
+unsigned orphans;
+uint64_t due = time::no_deadline;
 
 bool is_orphan(const tcp_pcb& c) {
   return c.callback_arg == nullptr && c.state != SYN_RCVD;
@@ -28,47 +31,62 @@ bool gets_nowhere(const tcp_pcb& c) {
          (c.persist_backoff >= last_persist_step && c.snd_wnd == 0);
 }
 
-// The list has the youngest first.
-void limit_time_wait() {
-  unsigned count = 0;
-  for (tcp_pcb* c = tcp_tw_pcbs; c; c = c->next) {
-    if (++count < max_time_wait)
-      continue;
-    while (tcp_pcb* old = c->next) {
-      c->next = old->next;
-      tcp_free(old);
-    }
+} // namespace
+
+bool patience_ends(const tcp_pcb& c, uint32_t& when) {
+  if (is_orphan(c) || c.state == SYN_RCVD || !(c.unacked || c.unsent))
+    return false;
+  const auto& s = *static_cast<const tcp_socket*>(c.callback_arg);
+  if (s.user_timeout_ms_ == 0)
+    return false;
+  when = static_cast<uint32_t>(s.progress_ / time::ns_per_ms) + 1 + s.user_timeout_ms_;
+  return true;
+}
+
+bool given_up(const tcp_pcb& c) {
+  if (is_orphan(c))
+    return gets_nowhere(c);
+  uint32_t when;
+  return patience_ends(c, when) && static_cast<int32_t>(tcp_ticks - when) > 0;
+}
+
+void watch_orphan(tcp_pcb& c) {
+  if (c.state == CLOSED)
+    return;
+  c.orphan_next = nullptr;
+  c.orphan_link = last_link;
+  *last_link = &c;
+  last_link = &c.orphan_next;
+  if (++orphans == 1) {
+    due = time_of_tick(tcp_ticks) + time::ns_per_s;
+    timers_changed = true;
   }
 }
 
-} // namespace
+void forget_orphan(tcp_pcb& c) {
+  if (!c.orphan_link)
+    return;
+  *c.orphan_link = c.orphan_next;
+  (c.orphan_next ? c.orphan_next->orphan_link : last_link) = c.orphan_link;
+  c.orphan_link = nullptr;
+  --orphans;
+}
 
-void watch_connections(uint64_t now) {
-  limit_time_wait();
-  unsigned orphans = 0;
-  tcp_pcb* oldest = nullptr;
-  for (tcp_pcb *c = tcp_active_pcbs, *next; c; c = next) {
-    next = c->next;
-    if (!is_orphan(*c)) {
-      if (c->state == SYN_RCVD)
-        continue;
-      auto* s = static_cast<tcp_socket*>(c->callback_arg);
-      const bool waits = c->unacked || c->unsent;
-      if (s->user_timeout_ms_ != 0 && waits &&
-          now - s->progress_ > s->user_timeout_ms_ * time::ns_per_ms)
-        tcp_abort(c); // reported to the socket as a time-out
-      continue;
-    }
-    if (gets_nowhere(*c)) {
-      tcp_abort(c);
-      continue;
-    }
-    ++orphans;
-    if (!oldest || static_cast<int32_t>(c->tmr - oldest->tmr) < 0)
-      oldest = c;
+bool run_watch(uint64_t now) {
+  if (now < due)
+    return false;
+  for (unsigned n = 0; n < resets_per_second && first_orphan; ++n) {
+    if (orphans <= max_orphans && !memory_is_short())
+      break;
+    tcp_abort(first_orphan);
   }
-  if (oldest && (orphans > max_orphans || memory_is_short()))
-    tcp_abort(oldest);
+  due = first_orphan ? now + time::ns_per_s : time::no_deadline;
+  timers_changed = true;
+  return true;
+}
+
+uint64_t next_watch() {
+  return due;
 }
 
 void close_connections() {

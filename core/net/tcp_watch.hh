@@ -4,15 +4,28 @@
 
 #include <stdint.h>
 
+struct tcp_pcb;
+
 namespace oblako::net {
 
-// Called with the coarse tick, stack lock held: ends connections whose time is up
-// (TCP_USER_TIMEOUT) and closed sockets' connections that no longer get anywhere, oldest first when
-// there are too many.
-void watch_connections(uint64_t now);
+// Context of all: the stack's lock is held.
+
+// True if a connection is to be reset: its TCP_USER_TIMEOUT is over, or its socket is closed and
+// the other side takes nothing any more. Asked whenever its timer fires.
+bool given_up(const tcp_pcb& c);
+// When TCP_USER_TIMEOUT will be over, in TCP's clock; false if it does not run.
+bool patience_ends(const tcp_pcb& c, uint32_t& due);
+
+// The connection's socket is closed. Of too many such connections, or with memory short, the oldest
+// is reset: once a second, while there are any.
+void watch_orphan(tcp_pcb& c);
+void forget_orphan(tcp_pcb& c);
+bool run_watch(uint64_t now);
+// Units: monotonic nanoseconds.
+uint64_t next_watch();
 
 // Ends every connection as the end of a process does: what is queued will still be sent, then the
-// end of the stream. Context: the stack's lock is held.
+// end of the stream.
 void close_connections();
 // True while something sent has not been acknowledged yet.
 bool connections_pending();

@@ -72,6 +72,14 @@ class Guest:
         self.timed_out = True
         self.qemu.kill()
 
+    def add_address(self, n):
+        """One more address of ours in the guest's network, the n-th; each has its own ports."""
+        address = f"172.44.0.{100 + n}"
+        with self.inside():
+            subprocess.run(["ip", "addr", "replace", f"{address}/{PREFIX}", "dev", "tap0"],
+                           check=True)
+        return address
+
     def inside(self):
         """Sockets and commands made inside reach the guest."""
         return self.namespace.entered() if self.namespace else contextlib.nullcontext()

@@ -27,6 +27,16 @@ struct tcp_pcb *oblako_tcp_find(const ip_addr_t *local_ip, u16_t local_port,
 #define LWIP_HOOK_TCP_REMOVED oblako_tcp_removed
 #define LWIP_HOOK_TCP_FIND oblako_tcp_find
 
+/* Timers of connections (patch 30, core/net/tcp_timers.cc). Nothing that begins now is due earlier
+ * than OBLAKO_TCP_NEAR, so a timer that fires by then will see to it. */
+void oblako_tcp_arm(struct tcp_pcb *connection);
+#define OBLAKO_TCP_NEAR 40
+#define LWIP_HOOK_TCP_TOUCHED(pcb)                                                                 \
+  do {                                                                                             \
+    if (!(pcb)->timer.link || (s32_t)((pcb)->timer.due - tcp_ticks) > OBLAKO_TCP_NEAR)             \
+      oblako_tcp_arm(pcb);                                                                         \
+  } while (0)
+
 /* tcp_write() by reference: a pbuf that holds the send_buffer being queued (patch 05,
  * core/net/send_buffer.cc). */
 struct pbuf *oblako_tcp_reference(u16_t length);

@@ -3,6 +3,7 @@
 #ifndef OBLAKO_LWIPOPTS_H
 #define OBLAKO_LWIPOPTS_H
 
+#include "core/net/lwip/wheel_timer.h"
 #include <stdint.h>
 
 #define NO_SYS 1
@@ -105,14 +106,21 @@ extern uint32_t oblako_tcp_send_buffer;
 #define TCP_SNDQUEUELOWAT 0x7ff0
 #define TCP_WND_UPDATE_THRESHOLD (TCP_WND / 4)
 
-/* Times in milliseconds. The coarse tick is what retransmission is counted in: the smallest
- * retransmission time-out comes to three of them. Delayed ACKs go with the fine one. */
-#define TCP_TMR_INTERVAL 50
-#define TCP_FAST_INTERVAL 50
-#define TCP_SLOW_INTERVAL 100
+/* Times in milliseconds, and so is a tick (core/net/tcp_timers.cc). The retransmission time-out
+ * is one second at first (RFC 6298) and leaves the peer 200 ms beyond the round trip, as Linux
+ * does. */
+#define TCP_SLOW_INTERVAL 1
 #define LWIP_TCP_RTO_TIME 1000
+#define TCP_RTO_MIN 200
 #define TCP_MSL 5000UL
-#define TCP_SYNMAXRTX 7
+#define TCP_SYNMAXRTX 6
+#define TCP_MAXRTX 15
+/* What this port keeps with a connection: its timer, and its place among those whose socket is
+ * closed (core/net/tcp_watch.cc). */
+#define TCP_PCB_PORT_FIELDS                                                                        \
+  struct wheel_timer timer;                                                                        \
+  struct tcp_pcb *orphan_next;                                                                     \
+  struct tcp_pcb **orphan_link;
 
 /* --- checksums: per interface and per frame, core/net/interface.cc decides */
 #define CHECKSUM_GEN_IP 1
