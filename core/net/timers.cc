@@ -2,6 +2,7 @@
 
 #include "core/base/types.hh"
 #include "core/net/interface.hh"
+#include "core/net/tcp_handshake.hh"
 #include "core/net/tcp_timers.hh"
 #include "core/net/tcp_watch.hh"
 #include "lwip/dhcp.h"
@@ -44,6 +45,7 @@ void run_link(uint64_t now) {
 void start_timers(uint64_t now) {
   update_tcp_clock(now);
   start_connection_timers();
+  start_handshakes();
   if (have_interfaces())
     link_due = now + half_second;
   timers_changed = true;
@@ -66,6 +68,7 @@ void note_tcp_activity(tcp_pcb& c) {
 
 bool run_timers(uint64_t now) {
   bool ran = run_connection_timers();
+  ran |= run_handshakes();
   ran |= run_watch(now);
   if (now >= link_due) {
     run_link(now);
@@ -75,7 +78,7 @@ bool run_timers(uint64_t now) {
 }
 
 uint64_t next_timer_deadline() {
-  return min_of(min_of(next_connection_timer(), next_watch()), link_due);
+  return min_of(min_of(next_connection_timer(), next_handshake()), min_of(next_watch(), link_due));
 }
 
 } // namespace oblako::net

@@ -11,12 +11,17 @@ extern "C" {
 #endif
 
 struct netif;
+struct tcp_hdr;
 struct tcp_pcb;
+struct tcp_pcb_listen;
 
 /* Initial sequence number: a keyed hash of the connection plus a clock (RFC 6528). */
 u32_t oblako_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
                      u16_t remote_port);
-#define LWIP_HOOK_TCP_ISN oblako_tcp_isn
+/* The same for a connection that begins here, which may follow one in TIME_WAIT. */
+u32_t oblako_tcp_isn_to(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
+                        u16_t remote_port);
+#define LWIP_HOOK_TCP_ISN oblako_tcp_isn_to
 
 /* The table of connections (patch 08, core/net/tcp_lookup.cc). */
 void oblako_tcp_added(struct tcp_pcb *connection);
@@ -26,6 +31,39 @@ struct tcp_pcb *oblako_tcp_find(const ip_addr_t *local_ip, u16_t local_port,
 #define LWIP_HOOK_TCP_ADDED oblako_tcp_added
 #define LWIP_HOOK_TCP_REMOVED oblako_tcp_removed
 #define LWIP_HOOK_TCP_FIND oblako_tcp_find
+
+/* Half-open connections, and those in TIME_WAIT (patch 31, core/net/tcp_handshake.cc). A segment
+ * that belongs to no control block, its numbers in the host's byte order: */
+struct oblako_tcp_segment {
+  struct tcp_hdr *header;
+  u8_t flags;
+  u32_t sequence, acknowledged;
+  u16_t length; /* SYN and FIN count */
+  u16_t options_length, options_first; /* how many octets; how many of them follow the header */
+  const u8_t *options_rest;            /* where the others are */
+};
+/* A new connection in SYN_RCVD that is to process the segment, or NULL. */
+struct tcp_pcb *oblako_tcp_listen_input(struct tcp_pcb_listen *listener,
+                                        const struct oblako_tcp_segment *segment);
+#define LWIP_HOOK_TCP_LISTEN_INPUT(listener, header, flags, seq, ack, length, opts, opts1, opts2)  \
+  oblako_tcp_listen_input(listener,                                                                \
+                          &(struct oblako_tcp_segment){header, flags, seq, ack, length, opts,      \
+                                                       opts1, opts2})
+/* True if the segment was for a connection in TIME_WAIT and is dealt with. */
+u8_t oblako_tcp_time_wait_input(const struct oblako_tcp_segment *segment);
+#define LWIP_HOOK_TCP_TIME_WAIT_INPUT(header, flags, seq, ack, length)                             \
+  oblako_tcp_time_wait_input(                                                                      \
+      &(struct oblako_tcp_segment){header, flags, seq, ack, length, 0, 0, NULL})
+/* The connection has come to TIME_WAIT; its block is freed. */
+void oblako_tcp_time_wait(struct tcp_pcb *connection);
+#define LWIP_HOOK_TCP_TIME_WAIT oblako_tcp_time_wait
+
+/* Challenge ACKs (RFC 5961, patch 32): two in a second on one connection. A limit for all together
+ * would tell one peer about the others' connections. */
+#define LWIP_HOOK_TCP_MAY_CHALLENGE(pcb)                                                           \
+  ((pcb)->challenged != 0 && tcp_ticks - (pcb)->challenged < 500                                   \
+       ? 0                                                                                         \
+       : ((pcb)->challenged = tcp_ticks, 1))
 
 /* Timers of connections (patch 30, core/net/tcp_timers.cc). Nothing that begins now is due earlier
  * than OBLAKO_TCP_NEAR, so a timer that fires by then will see to it. */

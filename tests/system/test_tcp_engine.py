@@ -1,0 +1,241 @@
+"""The TCP engine from outside, by raw packets: floods, guesses from elsewhere (RFC 5961),
+retransmission, TIME_WAIT; and many connections."""
+
+import contextlib
+import random
+import time
+
+import pytest
+
+from tests.system.raw_tcp import ACK, FIN, PSH, RST, SYN, Peer, Wire
+
+
+@pytest.fixture(scope="module")
+def guest(boot_once):
+    guest = boot_once("redis", "tap", memory=128, limit=900)
+    guest.wait_redis()
+    return guest
+
+
+@pytest.fixture
+def wire(guest):
+    with contextlib.closing(Wire(guest)) as wire:
+        yield wire
+
+
+_ports = iter(range(20_000, 60_000))
+
+
+@pytest.fixture
+def peer(guest, wire):
+    peer = Peer(wire, guest.address[1], next(_ports), isn=random.randrange(1 << 32))
+    yield peer
+    peer.reset()
+
+
+MSS = b"\x02\x04\x05\xb4"
+PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+def pinged(peer):
+    peer.say(PING)
+    answer = peer.receive(wanted=lambda s: s.data)
+    assert answer and answer.data == b"+PONG\r\n", answer
+    peer.ack = answer.seq + len(answer.data) & 0xFFFFFFFF
+    peer.send(ACK)
+
+
+# --- opening
+
+
+def test_a_connection_by_hand(peer):
+    answer = peer.open(MSS)
+    assert answer.options == MSS
+    pinged(peer)
+
+
+def test_options_are_offered_to_who_offers_them(peer):
+    answer = peer.open(MSS + b"\x01\x03\x03\x08" + b"\x01\x01\x04\x02")
+    assert answer.options == MSS + b"\x01\x03\x03\x07" + b"\x01\x01\x04\x02"
+    pinged(peer)
+
+
+def test_the_answer_to_a_syn_is_sent_again(peer):
+    peer.open(MSS)
+    other = Peer(peer.wire, peer.port, next(_ports))
+    other.send(SYN, options=MSS)
+    first, second = other.receive(), other.receive(20)
+    assert first and second and first.seq == second.seq and second.flags == SYN | ACK
+    other.send(SYN, options=MSS)  # and to another copy
+    third = other.receive()
+    assert third and third.seq == first.seq
+    other.isn, other.seq, other.ack = 1000, 1001, first.seq + 1
+    pinged(other)
+    other.reset()
+
+
+def test_a_wrong_acknowledgement_is_refused(peer):
+    peer.send(SYN)
+    answer = peer.receive()
+    assert answer
+    peer.send(ACK, seq=peer.isn + 1, ack=answer.seq + 2)
+    reset = peer.receive(wanted=lambda s: s.flags & RST)
+    assert reset and reset.seq == answer.seq + 2 & 0xFFFFFFFF
+    peer.send(RST, seq=peer.isn + 1)  # and one of ours in order takes the record away
+    peer.send(ACK, seq=peer.isn + 1, ack=answer.seq + 1)
+    assert peer.receive(wanted=lambda s: s.flags & RST)
+
+
+def test_a_flood_of_syns_does_not_lock_others_out(guest, wire):
+    """Far more half-open connections than there is room for: a real client is served meanwhile, and
+    those who finish their handshake late, from a cookie, are too."""
+    late = [Peer(wire, guest.address[1], next(_ports), isn=77 * n) for n in range(3)]
+    late[0].open()  # so that our hardware address is known
+    for n in range(6000):
+        wire.send(f"172.44.0.{201 + n % 40}", 1024 + n, guest.address[1], n, 0, SYN, options=MSS)
+        if n % 500 == 499:
+            with guest.redis() as redis:
+                assert redis.call("SET", f"flood:{n}", "x" * 10_000) == "OK"
+                assert redis.call("GET", f"flood:{n}") == "x" * 10_000
+    for peer in late[1:]:
+        peer.open(MSS + b"\x01\x03\x03\x08")
+        pinged(peer)
+    with guest.redis() as redis:
+        assert int(redis.info()["connected_clients"]) < 20
+    for peer in late:
+        peer.reset()
+
+
+def test_sequence_numbers_follow_no_pattern(guest, wire):
+    """RFC 6528: neighbours in port number start far apart."""
+    numbers = []
+    for _ in range(8):
+        peer = Peer(wire, guest.address[1], next(_ports))
+        peer.open()
+        numbers.append(peer.guest_isn)
+        peer.reset()
+    distances = [(b - a) % (1 << 32) for a, b in zip(numbers, numbers[1:])]
+    assert sum(1 << 20 < d < (1 << 32) - (1 << 20) for d in distances) >= 5, distances
+
+
+# --- guesses from elsewhere (RFC 5961)
+
+
+def test_a_reset_in_the_window_is_asked_about(peer):
+    peer.open()
+    pinged(peer)
+    peer.send(RST, seq=peer.seq + 100)
+    challenge = peer.receive()
+    assert challenge and challenge.flags == ACK and challenge.ack == peer.seq & 0xFFFFFFFF
+    pinged(peer)
+    peer.send(RST, seq=peer.seq - 10)  # outside of the window: nothing
+    assert peer.silent(0.5)
+    pinged(peer)
+    peer.send(RST)
+    peer.send(ACK | PSH, PING)
+    assert peer.receive(wanted=lambda s: s.flags & RST), "still there after an exact reset"
+
+
+def test_a_syn_on_an_open_connection_is_asked_about_but_not_without_end(peer):
+    peer.open()
+    pinged(peer)
+    for _ in range(50):
+        peer.send(SYN, seq=peer.seq + 5)
+    challenges = 0
+    while (challenge := peer.receive(0.4)) is not None:
+        assert challenge.flags == ACK and challenge.ack == peer.seq & 0xFFFFFFFF
+        challenges += 1
+    assert 1 <= challenges < 20
+    pinged(peer)
+
+
+@pytest.mark.parametrize("wrong", [1000, -(1 << 20), 1 << 31])
+def test_data_with_an_impossible_acknowledgement_is_dropped(peer, wrong):
+    peer.open()
+    pinged(peer)
+    peer.send(ACK | PSH, b"*1\r\n$8\r\nFLUSHALL\r\n", ack=peer.ack + wrong)
+    challenge = peer.receive()
+    assert challenge and not challenge.data and challenge.ack == peer.seq & 0xFFFFFFFF
+    pinged(peer)
+
+
+def test_data_without_an_acknowledgement_is_dropped(peer):
+    peer.open()
+    peer.send(PSH, PING)
+    assert peer.silent(0.5)
+    pinged(peer)
+
+
+# --- retransmission
+
+
+def test_what_is_not_acknowledged_comes_again_ever_later(peer):
+    peer.open()
+    pinged(peer)
+    peer.say(PING)
+    times = []
+    for _ in range(5):
+        answer = peer.receive(20, lambda s: s.data)
+        assert answer and answer.data == b"+PONG\r\n"
+        times.append(time.monotonic())
+    gaps = [b - a for a, b in zip(times, times[1:])]
+    # 200 ms beyond the round trip, and doubling; a busy machine makes it later, not earlier.
+    assert gaps[0] > 0.1 and gaps[1] > 0.3 and gaps[2] > 0.7 and gaps[3] > 1.5, gaps
+    peer.ack = answer.seq + len(answer.data) & 0xFFFFFFFF
+    peer.send(ACK)
+    pinged(peer)
+
+
+# --- the end
+
+
+def closed_by_the_guest(peer):
+    """QUIT: the guest closes first and ends in TIME_WAIT."""
+    peer.say(b"*1\r\n$4\r\nQUIT\r\n")
+    fin = peer.receive(wanted=lambda s: s.flags & FIN)
+    assert fin
+    peer.ack = fin.seq + len(fin.data) + 1 & 0xFFFFFFFF
+    peer.send(ACK)
+    peer.send(FIN | ACK)
+    last = peer.receive(wanted=lambda s: s.ack == peer.seq + 1 & 0xFFFFFFFF)
+    assert last and last.flags == ACK
+    return last
+
+
+def test_time_wait_answers_for_the_connection(peer):
+    peer.open()
+    last = closed_by_the_guest(peer)
+    peer.send(FIN | ACK)  # our copy of the acknowledgement was lost
+    again = peer.receive()
+    assert again and (again.flags, again.seq, again.ack) == (ACK, last.seq, last.ack)
+    peer.send(RST, seq=peer.seq + 1)  # RFC 1337
+    peer.send(ACK, seq=peer.seq + 1)  # in order: nothing to say
+    assert peer.silent(0.5)
+    peer.send(SYN, seq=peer.seq - 1000)  # an old one
+    again = peer.receive()
+    assert again and (again.flags, again.ack) == (ACK, last.ack)
+
+
+def test_time_wait_gives_way_to_a_new_connection(peer):
+    peer.open()
+    last = closed_by_the_guest(peer)
+    peer.isn = peer.seq + 1000 & 0xFFFFFFFF
+    peer.open()
+    assert 0 < (peer.guest_isn - last.seq) % (1 << 32) < 1 << 31
+    pinged(peer)
+
+
+def test_ten_thousand_connections_one_after_the_other(guest):
+    """In 128 MB with a control block for each in TIME_WAIT this would need a good part of it."""
+    time.sleep(1)  # what other tests have reset is gone
+    with guest.redis() as redis:
+        before = redis.info()
+    for _ in range(10_000):
+        with guest.connect() as s:
+            s.sendall(b"*1\r\n$4\r\nQUIT\r\n")
+            assert s.recv(100) == b"+OK\r\n"
+            assert s.recv(100) == b""
+    with guest.redis() as redis:
+        assert redis.call("PING") == "PONG"
+        after = redis.info()
+    assert after["connected_clients"] == before["connected_clients"]
