@@ -57,14 +57,10 @@ bool run() {
   reclaim_frames();
   deliveries = 0;
   bool worked = false;
-<<<<<<< HEAD
   if (receive_frames() != 0) {
     send_due_acks();
-    note_tcp_activity();
-=======
-  if (receive_frames() != 0)
->>>>>>> 88ac6db (net: every TCP connection has a timer of its own, in milliseconds)
     worked = true;
+  }
   worked |= run_timers(now);
   worked |= run_loopback();
   expect_writes(deliveries);
