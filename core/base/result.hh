@@ -67,6 +67,7 @@ enum class error : int {
   nobufs = 105,
   isconn = 106,
   notconn = 107,
+  toomanyrefs = 109,
   timedout = 110,
   connrefused = 111,
   hostunreach = 113,

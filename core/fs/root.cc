@@ -2,8 +2,11 @@
 // root, the pseudo file systems in it, and the files the kernel provides where the image does not.
 #include "core/fs/path.hh"
 #include "core/fs/pseudo.hh"
+#include "core/fs/socket_name.hh"
 #include "core/fs/tmpfs.hh"
 #include "core/log/log.hh"
+#include "core/posix/creation_mask.hh"
+#include <fcntl.h>
 
 // The packed root, from the image build; absent if the application has no root files.
 extern "C" {
@@ -122,6 +125,27 @@ void set_working_directory(mem::ref<node> n) {
   if (the_working_directory)
     the_working_directory->drop_reference();
   the_working_directory = n.leak();
+}
+
+// Here, because this file is linked whenever there are files.
+result<mem::ref<node>> make_socket_name(text path) {
+  tree_guard guard(tree_lock);
+  auto start = TRY(start_directory(AT_FDCWD, path));
+  place p;
+  TRY(walk(*start, path, last_link::name, p));
+  if (p.target || !p.is_name())
+    return error::exist;
+  if (p.wants_directory)
+    return error::noent;
+  return p.directory->make(p.name(), of_mode(S_IFSOCK | (0777 & ~posix::creation_mask)));
+}
+
+result<mem::ref<node>> find_socket_name(text path) {
+  tree_guard guard(tree_lock);
+  auto n = TRY(find(AT_FDCWD, path, last_link::follow));
+  if (n->type() != S_IFSOCK)
+    return error::connrefused;
+  return n;
 }
 
 result<void> write_boot_file(const char* path, const char* data, size_t size) {

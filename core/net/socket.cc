@@ -174,13 +174,22 @@ result<void> socket::set_socket_option(int name, const void* value, socklen_t le
   case SO_SNDBUFFORCE:
     settings_.send_buffer = buffer_size(number);
     break;
-  case SO_PRIORITY:
-  case SO_OOBINLINE:
-  case SO_RCVLOWAT:
+  case SO_PASSCRED:
+    settings_.pass_credentials = number != 0;
+    break;
   case SO_TIMESTAMP:
+    settings_.timestamp = number != 0;
+    break;
+  case SO_RCVLOWAT:
+    settings_.low_water =
+        number < 0 ? ~0u >> 1 : max_of<uint32_t>(static_cast<uint32_t>(number), 1);
+    break;
+  case SO_PRIORITY:
+    settings_.priority = number;
+    break;
+  case SO_OOBINLINE:
   case SO_DONTROUTE:
   case SO_BUSY_POLL:
-  case SO_PASSCRED:
     break; // nothing to follow from them here
   default:
     return error::noprotoopt;
@@ -224,13 +233,18 @@ result<void> socket::get_socket_option(int name, void* value, socklen_t& length)
   case SO_SNDBUF:
     return give_option_int(value, length, static_cast<int>(settings_.send_buffer));
   case SO_RCVLOWAT:
+    return give_option_int(value, length, static_cast<int>(settings_.low_water));
+  case SO_SNDLOWAT:
     return give_option_int(value, length, 1);
   case SO_PRIORITY:
-  case SO_OOBINLINE:
+    return give_option_int(value, length, settings_.priority);
+  case SO_PASSCRED:
+    return give_option_int(value, length, settings_.pass_credentials);
   case SO_TIMESTAMP:
+    return give_option_int(value, length, settings_.timestamp);
+  case SO_OOBINLINE:
   case SO_DONTROUTE:
   case SO_BUSY_POLL:
-  case SO_PASSCRED:
     return give_option_int(value, length, 0);
   default:
     return error::noprotoopt;

@@ -9,6 +9,8 @@
 
 namespace oblako::net {
 
+class control_data;
+
 // A socket address in kernel memory, as the application passed it.
 struct socket_address {
   socklen_t length = 0;
@@ -41,6 +43,7 @@ public:
     int flags;                         // MSG_*; receive() sets MSG_TRUNC and the like in out_flags
     socket_address* address = nullptr; // send: destination; receive: filled in
     int out_flags = 0;
+    control_data* control = nullptr; // send: what goes along; receive: where it goes
   };
   virtual result<size_t> send(message& m) = 0;
   virtual result<size_t> receive(message& m) = 0;
@@ -77,8 +80,12 @@ protected:
     bool reuse_port = false;
     bool keepalive = false;
     bool broadcast = false;
+    bool pass_credentials = false;
+    bool timestamp = false;
     bool linger = false;
     int linger_seconds = 0;
+    uint32_t low_water = 1; // SO_RCVLOWAT
+    int priority = 0;
     uint32_t receive_buffer = 0;
     uint32_t send_buffer = 0;
   };

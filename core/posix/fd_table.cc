@@ -150,6 +150,11 @@ void fd_table::dropped(file* f) {
   f->drop_reference();
 }
 
+void fd_table::held(file* f) {
+  f->add_reference();
+  __atomic_fetch_add(&f->descriptors_, 1, __ATOMIC_SEQ_CST);
+}
+
 int fd_table::next_used(uint32_t from, uint32_t last) {
   guard g(lock_);
   for (uint32_t word = from / 64; word < size_ / 64; ++word) {

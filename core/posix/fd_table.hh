@@ -36,6 +36,8 @@ public:
   // The other half of replace() and remove(): counts the descriptor down, runs closed() and the
   // watchers if it was the last, and drops the table's reference. May block.
   static void dropped(file* f);
+  // Counts a descriptor that is in no table: one on its way to a receiver. Ends with dropped().
+  static void held(file* f);
 
   // The first number in use in [from, last], or -1.
   int next_used(uint32_t from, uint32_t last);

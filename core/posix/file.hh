@@ -88,12 +88,14 @@ public:
 
   close_watcher*& watchers() { return watchers_; }
   // False once the last descriptor is closed. A watcher links itself first and asks then.
-  bool has_descriptors() const { return __atomic_load_n(&descriptors_, __ATOMIC_SEQ_CST) != 0; }
+  bool has_descriptors() const { return descriptor_count() != 0; }
+  // Numbers that refer to this file, those on their way through a local socket included.
+  uint32_t descriptor_count() const { return __atomic_load_n(&descriptors_, __ATOMIC_SEQ_CST); }
 
 private:
   friend class fd_table;
   uint32_t flags_;
-  uint32_t descriptors_ = 0; // numbers that refer to this file; guarded by the table's lock
+  uint32_t descriptors_ = 0; // atomic
   close_watcher* watchers_ = nullptr;
   sched::wait_queue readiness_;
 };

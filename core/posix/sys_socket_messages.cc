@@ -1,6 +1,6 @@
-// sendmsg, recvmsg and their forms for several messages. Control messages are not carried yet:
-// none arrive, and what is sent along is left out.
+// sendmsg, recvmsg and their forms for several messages.
 #include "arch/x64/syscall_entry.hh"
+#include "core/net/control_data.hh"
 #include "core/posix/io_vector.hh"
 #include "core/posix/socket_calls.hh"
 #include "core/time/clock.hh"
@@ -13,6 +13,42 @@ using namespace oblako::posix;
 namespace {
 
 constexpr unsigned max_messages = 1024;
+// Linux's limit for what is sent along (net.core.optmem_max) is larger, but nothing needs more.
+constexpr size_t max_control = 4096;
+
+// Kernel memory for a message's control data. Errors: nomem.
+result<mem::unique<uint8_t>> control_memory(size_t bytes) {
+  auto* memory = static_cast<uint8_t*>(mem::allocate(bytes));
+  if (!memory)
+    return error::nomem;
+  return mem::unique<uint8_t>(memory);
+}
+
+result<size_t> send_with_control(net::socket& s, net::socket::message& m, const msghdr& header) {
+  const size_t bytes = header.msg_controllen;
+  if (bytes > max_control)
+    return error::nobufs;
+  auto memory = TRY(control_memory(bytes));
+  TRY(mem::copy_from_app(memory.get(), header.msg_control, bytes));
+  net::control_data control(memory.get(), bytes);
+  m.control = &control;
+  return s.send(m);
+}
+
+// `header` gets what came along.
+result<size_t> receive_with_control(net::socket& s, net::socket::message& m, msghdr& header) {
+  const size_t room = min_of<size_t>(header.msg_controllen, max_control);
+  auto memory = TRY(control_memory(room));
+  net::control_data control(memory.get(), room);
+  m.control = &control;
+  const size_t received = TRY(s.receive(m));
+  m.control = nullptr;
+  TRY(mem::copy_to_app(header.msg_control, memory.get(), control.used()));
+  header.msg_controllen = static_cast<socklen_t>(control.used());
+  if (control.cut())
+    m.out_flags |= MSG_CTRUNC;
+  return received;
+}
 
 result<size_t> send_message(net::socket& s, const msghdr* app_header, int flags) {
   const msghdr header = TRY(mem::read_app(app_header));
@@ -24,7 +60,9 @@ result<size_t> send_message(net::socket& s, const msghdr* app_header, int flags)
     TRY(read_address(to, header.msg_name, header.msg_namelen));
     m.address = &to;
   }
-  return s.send(m);
+  if (!header.msg_control || header.msg_controllen == 0) [[likely]]
+    return s.send(m);
+  return send_with_control(s, m, header);
 }
 
 result<size_t> receive_message(net::socket& s, msghdr* app_header, int flags) {
@@ -35,15 +73,20 @@ result<size_t> receive_message(net::socket& s, msghdr* app_header, int flags) {
   net::socket_address from;
   if (header.msg_name)
     m.address = &from;
-  const size_t received = TRY(s.receive(m));
+  size_t received;
+  if (header.msg_control && header.msg_controllen != 0) {
+    received = TRY(receive_with_control(s, m, header));
+  } else {
+    received = TRY(s.receive(m));
+    header.msg_controllen = 0;
+  }
   if (header.msg_name) {
     if (static_cast<int>(header.msg_namelen) < 0)
       return error::inval;
     TRY(mem::copy_to_app(header.msg_name, &from.storage, min_of(header.msg_namelen, from.length)));
     header.msg_namelen = from.length;
   }
-  header.msg_controllen = 0;
-  header.msg_flags = m.out_flags;
+  header.msg_flags = m.out_flags | (flags & MSG_CMSG_CLOEXEC);
   TRY(mem::write_app(app_header, header));
   return received;
 }
