@@ -38,7 +38,7 @@ uint32_t tcp_socket::current_events() const {
   }
   const bool no_more = phase_ == phase::finished;
   const bool input_ended = peer_closed_ || read_shut_ || no_more;
-  if (has_input() || input_ended)
+  if (has_enough() || input_ended)
     bits |= input;
   if (input_ended)
     bits |= EPOLLRDHUP;
@@ -128,6 +128,8 @@ err_t tcp_socket::on_receive(void* self, tcp_pcb*, pbuf* data, err_t) {
   s->received_last_ = data;
   note_delivery();
   s->refresh(input);
+  if (!s->has_enough())
+    s->readiness().wake_all(0); // a reader of fewer bytes may wait
   return ERR_OK;
 }
 
@@ -139,6 +141,8 @@ err_t tcp_socket::on_sent(void* self, tcp_pcb* connection, u16_t) {
     s->full_ = false;
     s->refresh();
   }
+  if (s->lingering_ && !connection->unacked && !connection->unsent)
+    s->readiness().wake_all(0);
   return ERR_OK;
 }
 

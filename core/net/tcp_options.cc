@@ -67,7 +67,7 @@ void tcp_socket::apply_options() {
   if (phase_ == phase::listening)
     return;
   if (settings_.reuse_address || settings_.reuse_port)
-    ip_set_option(pcb_, SOF_REUSEADDR);
+    ip_set_option(pcb_, SOF_REUSEADDR); // what address_taken() sees of a closed socket
   else
     ip_reset_option(pcb_, SOF_REUSEADDR);
   if (no_delay_)
@@ -204,9 +204,10 @@ result<void> tcp_socket::get_tcp_option(int name, void* value, socklen_t& length
   case TCP_INFO:
     fill_info(value, length);
     return {};
+  case TCP_QUICKACK:
+    return give_option_int(value, length, 1);
   case TCP_DEFER_ACCEPT:
   case TCP_FASTOPEN:
-  case TCP_QUICKACK:
     return give_option_int(value, length, 0);
   case TCP_CONGESTION:
     return give_option(value, length, "reno", 5);

@@ -17,21 +17,6 @@ namespace {
 
 constexpr int max_backlog = 4096;
 
-// True if a socket bound to this address and port would collide with one there is. As on Linux,
-// SO_REUSEADDR on both lets them share it unless one listens.
-bool address_taken(const ip_addr_t& ip, uint16_t port, bool reuse) {
-  for (size_t list = 0; list < NUM_TCP_PCB_LISTS; ++list) {
-    for (tcp_pcb* c = *tcp_pcb_lists[list]; c; c = c->next) {
-      if (c->local_port != port || !addresses_overlap(c->local_ip, ip))
-        continue;
-      const bool both_reuse = reuse && (c->so_options & SOF_REUSEADDR);
-      if (c->state == LISTEN || !both_reuse)
-        return true;
-    }
-  }
-  return false;
-}
-
 bool port_used(uint16_t port) {
   for (size_t list = 0; list < NUM_TCP_PCB_LISTS; ++list)
     for (tcp_pcb* c = *tcp_pcb_lists[list]; c; c = c->next)
@@ -84,6 +69,28 @@ result<void> tcp_socket::ensure_block() {
 
 // --- names
 
+// True if another socket has this address or part of it, and would compete. As on Linux,
+// SO_REUSEPORT on both lets them share it; so does SO_REUSEADDR, unless one listens.
+bool tcp_socket::address_taken(const tcp_pcb* self, const ip_addr_t& ip, uint16_t port,
+                               const settings& wanted, bool listens) {
+  const bool reuse = wanted.reuse_address || wanted.reuse_port;
+  for (size_t list = 0; list < NUM_TCP_PCB_LISTS; ++list) {
+    for (tcp_pcb* c = *tcp_pcb_lists[list]; c; c = c->next) {
+      if (c == self || c->local_port != port || !addresses_overlap(c->local_ip, ip))
+        continue;
+      const auto* owner = static_cast<const tcp_socket*>(c->callback_arg); // null if it is closed
+      if (wanted.reuse_port && owner && owner->settings_.reuse_port)
+        continue;
+      if (listens && c->state != LISTEN)
+        continue; // was settled when it was bound
+      const bool both_reuse = reuse && (c->so_options & SOF_REUSEADDR);
+      if (c->state == LISTEN || !both_reuse)
+        return true;
+    }
+  }
+  return false;
+}
+
 result<void> tcp_socket::bind(const socket_address& local) {
   const endpoint e = TRY(endpoint_from(local, domain()));
   stack_guard guard;
@@ -103,7 +110,7 @@ result<void> tcp_socket::bind_to(const endpoint& local) {
   uint16_t port = local.port;
   if (port == 0)
     port = pick_port(port_used);
-  else if (address_taken(ip, port, settings_.reuse_address || settings_.reuse_port))
+  else if (address_taken(pcb_, ip, port, settings_, false))
     return error::addrinuse;
   if (port == 0)
     return error::addrinuse;
@@ -229,12 +236,18 @@ result<void> tcp_socket::listen(int backlog) {
     phase_ = phase::bound;
   }
   apply_options();
-  // Two bound sockets may share an address until one of them listens.
+  // Two bound sockets may share an address until one of them listens. lwIP's own check knows
+  // nothing of SO_REUSEPORT: keep it out of the way.
+  if (address_taken(pcb_, pcb_->local_ip, pcb_->local_port, settings_, true))
+    return error::addrinuse;
+  ip_reset_option(pcb_, SOF_REUSEADDR);
   err_t e;
   tcp_pcb* listening = tcp_listen_with_backlog_and_err(pcb_, limit, &e);
   if (!listening)
     return error_of(e);
   pcb_ = listening;
+  if (settings_.reuse_address || settings_.reuse_port)
+    ip_set_option(pcb_, SOF_REUSEADDR);
   phase_ = phase::listening;
   tcp_arg(pcb_, this);
   tcp_accept(pcb_, on_accept);
@@ -303,8 +316,29 @@ void tcp_socket::stop_listening() {
 // --- closing
 
 void tcp_socket::closed() {
+  if (settings_.linger && settings_.linger_seconds > 0)
+    linger();
   stack_guard guard;
   close_block();
+}
+
+// SO_LINGER with a time: close() waits until the peer has acknowledged everything, or the time is
+// over; what is left then goes on in the background, as on Linux.
+void tcp_socket::linger() {
+  {
+    stack_guard guard;
+    if (phase_ != phase::connected || has_input())
+      return;
+    lingering_ = true;
+    shut_write();
+  }
+  (void)net::wait_until(
+      readiness(),
+      [this] {
+        stack_guard guard;
+        return !pcb_ || (!pcb_->unsent && !pcb_->unacked);
+      },
+      time::monotonic_ns() + static_cast<uint64_t>(settings_.linger_seconds) * time::ns_per_s);
 }
 
 result<void> tcp_socket::shutdown(int how) {

@@ -39,6 +39,8 @@ public:
   bool poll_sources() override;
   bool needs_network() const override { return true; }
   void closed() override;
+  // SO_REUSEPORT: others may have the same address.
+  bool shares_port() const { return settings_.reuse_port; }
 
 private:
   friend bool given_up(const tcp_pcb& c);
@@ -69,17 +71,20 @@ private:
   // --- opening and closing (tcp_socket.cc)
   result<void> ensure_block();
   result<void> bind_to(const endpoint& local);
+  static bool address_taken(const tcp_pcb* self, const ip_addr_t& ip, uint16_t port,
+                            const settings& wanted, bool listens);
   result<void> start_connecting(endpoint remote);
   result<void> connecting_or_error(const endpoint& remote);
   mem::ref<tcp_socket> take_accepted();
   void remove_from_listener();
   void stop_listening();
   void close_block();
+  void linger();
   void free_received();
   void shut_write();
 
   // --- transfer (tcp_transfer.cc)
-  result<size_t> take_received(mem::io_buffers& to, bool peek);
+  result<size_t> take_received(mem::io_buffers& to, int flags);
   void consumed(size_t bytes);
   void consider_window();
   size_t send_space() const;
@@ -92,6 +97,10 @@ private:
   result<size_t> queue_large(mem::io_buffers& from, size_t bytes, bool more);
   void push(bool more);
   bool has_input() const { return received_ != nullptr; }
+  // As much as SO_RCVLOWAT asks for, or as there is room for.
+  bool has_enough() const {
+    return has_input() && received_bytes_ >= min_of<uint32_t>(settings_.low_water, TCP_WND / 2);
+  }
 
   result<void> set_tcp_option(int name, int value);
   result<void> get_tcp_option(int name, void* value, socklen_t& length);
@@ -106,6 +115,7 @@ private:
   bool only_ipv6_ = false;
   bool no_delay_ = false;
   bool cork_ = false;
+  bool lingering_ = false;      // close() waits until all is acknowledged
   error pending_ = error::none; // SO_ERROR
   uint32_t events_ = 0;
 

@@ -37,6 +37,12 @@ size_t first_piece(const tcp_pcb& c) {
   return last && last->len < whole ? whole - last->len : whole;
 }
 
+// MSG_TRUNC on a stream: as if read, but nothing is copied (tcp(7)).
+result<size_t> discard(mem::io_buffers& to, size_t bytes) {
+  to.skip(bytes);
+  return bytes;
+}
+
 } // namespace
 
 // --- receiving
@@ -47,17 +53,20 @@ result<size_t> tcp_socket::receive(message& m) {
   const bool peek = m.flags & MSG_PEEK;
   const bool wait_for_all = (m.flags & MSG_WAITALL) && !peek;
   const uint64_t deadline = receive_deadline();
+  // Linux returns with less than SO_RCVLOWAT only at the end or when told not to wait.
+  const size_t enough =
+      wait_for_all ? m.data.remaining() : min_of<size_t>(settings_.low_water, m.data.remaining());
   size_t done = 0;
   for (;;) {
     {
       stack_guard guard;
       if (phase_ == phase::fresh || phase_ == phase::bound || phase_ == phase::listening)
         return error::notconn;
-      auto taken = take_received(m.data, peek);
+      auto taken = take_received(m.data, m.flags);
       if (!taken.ok())
         return done ? result<size_t>(done) : result<size_t>(taken.code());
       done += *taken;
-      if (m.data.remaining() == 0 || (done && !wait_for_all))
+      if (m.data.remaining() == 0 || (done && (done >= enough || peek)))
         return done;
       if (done == 0 && pending_ != error::none)
         return take_error();
@@ -68,18 +77,23 @@ result<size_t> tcp_socket::receive(message& m) {
       return done ? result<size_t>(done) : result<size_t>(error::again);
     constexpr uint32_t wanted = EPOLLIN | EPOLLERR | EPOLLHUP;
     auto waited = net::wait_until(
-        readiness(), [this] { return (poll_events() & wanted) != 0; }, deadline);
+        readiness(),
+        [this] {
+          return (poll_events() & wanted) != 0 || __atomic_load_n(&received_, __ATOMIC_RELAXED);
+        },
+        deadline);
     if (!waited.ok())
       return done ? result<size_t>(done) : result<size_t>(wait_error(waited.code()));
   }
 }
 
-result<size_t> tcp_socket::take_received(mem::io_buffers& to, bool peek) {
+result<size_t> tcp_socket::take_received(mem::io_buffers& to, int flags) {
+  const bool peek = flags & MSG_PEEK;
   size_t total = 0;
   pbuf* p = received_;
   while (p && to.remaining()) {
     const size_t wanted = min_of<size_t>(p->len, to.remaining());
-    auto moved = to.put(p->payload, wanted);
+    auto moved = flags & MSG_TRUNC ? discard(to, wanted) : to.put(p->payload, wanted);
     if (!moved.ok()) {
       if (total == 0)
         return moved;

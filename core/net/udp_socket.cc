@@ -1,5 +1,6 @@
 #include "core/net/udp_socket.hh"
 
+#include "core/net/control_data.hh"
 #include "core/net/interface_query.hh"
 #include "core/net/poller.hh"
 #include "core/net/stack.hh"
@@ -17,11 +18,16 @@ constexpr size_t largest_datagram = 65507;
 // What a queued datagram costs beside its data.
 constexpr uint32_t datagram_overhead = 256;
 
-bool address_taken(const udp_pcb* self, const ip_addr_t& ip, uint16_t port, bool reuse) {
-  for (udp_pcb* p = udp_pcbs; p; p = p->next)
-    if (p != self && p->local_port == port && addresses_overlap(p->local_ip, ip) &&
-        !(reuse && (p->so_options & SOF_REUSEADDR)))
+// As on Linux: SO_REUSEADDR on both, or SO_REUSEPORT on both, lets them share it.
+bool address_taken(const udp_pcb* self, const ip_addr_t& ip, uint16_t port, bool reuse_address,
+                   bool reuse_port) {
+  for (udp_pcb* p = udp_pcbs; p; p = p->next) {
+    if (p == self || p->local_port != port || !addresses_overlap(p->local_ip, ip))
+      continue;
+    const bool other_shares = static_cast<udp_socket*>(p->recv_arg)->shares_port();
+    if (!(reuse_address && (p->so_options & SOF_REUSEADDR)) && !(reuse_port && other_shares))
       return true;
+  }
   return false;
 }
 
@@ -107,6 +113,8 @@ void udp_socket::drop_first() {
 
 void udp_socket::refresh(uint32_t again) {
   uint32_t now = EPOLLOUT | EPOLLWRNORM;
+  if (pending_ != error::none)
+    now |= EPOLLERR;
   if (first_ || read_shut_)
     now |= EPOLLIN | EPOLLRDNORM;
   if (read_shut_)
@@ -142,7 +150,7 @@ result<void> udp_socket::bind_to(const endpoint& local) {
   uint16_t port = local.port;
   if (port == 0)
     port = pick_port(port_used);
-  else if (address_taken(pcb_, ip, port, settings_.reuse_address || settings_.reuse_port))
+  else if (address_taken(pcb_, ip, port, settings_.reuse_address, settings_.reuse_port))
     return error::addrinuse;
   if (port == 0)
     return error::addrinuse;
@@ -216,6 +224,29 @@ result<void> udp_socket::shutdown(int how) {
   return {};
 }
 
+// --- errors
+
+void udp_socket::unreachable(uint16_t local_port, const endpoint& peer, error e) {
+  for (udp_pcb* p = udp_pcbs; p; p = p->next) {
+    if (!(p->flags & UDP_FLAGS_CONNECTED) || p->local_port != local_port ||
+        p->remote_port != peer.port || !ip_addr_cmp(&p->remote_ip, &peer.ip))
+      continue;
+    auto* s = static_cast<udp_socket*>(p->recv_arg);
+    s->pending_ = e;
+    s->refresh(EPOLLERR);
+    return;
+  }
+}
+
+error udp_socket::take_error() {
+  const error e = pending_;
+  if (e != error::none) {
+    pending_ = error::none;
+    refresh();
+  }
+  return e;
+}
+
 // --- transfer
 
 result<size_t> udp_socket::send(message& m) {
@@ -229,6 +260,10 @@ result<size_t> udp_socket::send(message& m) {
     to = TRY(endpoint_from(*m.address, domain()));
     any_to_loopback(to.ip);
   }
+  sending how;
+  how.to = m.address ? &to : nullptr;
+  if (m.control)
+    TRY(read_control(*m.control, how));
   pbuf* data = pbuf_alloc(PBUF_TRANSPORT, static_cast<u16_t>(bytes), PBUF_RAM);
   if (!data)
     return error::nobufs;
@@ -238,19 +273,21 @@ result<size_t> udp_socket::send(message& m) {
   if (!copied.ok() || *copied != bytes)
     outcome = error::fault;
   else
-    outcome = send_locked(data, m.address ? &to : nullptr);
+    outcome = send_locked(data, how);
   pbuf_free(data);
   if (!outcome.ok())
     return outcome.code() == error::pipe ? broken_pipe(m.flags) : outcome.code();
   return bytes;
 }
 
-result<void> udp_socket::send_locked(pbuf* data, const endpoint* to) {
+result<void> udp_socket::send_locked(pbuf* data, const sending& how) {
+  if (pending_ != error::none)
+    return take_error();
   if (write_shut_ || !pcb_)
     return error::pipe;
-  if (!to && !connected_)
+  if (!how.to && !connected_)
     return error::destaddrreq;
-  const endpoint& target = to ? *to : remote_;
+  const endpoint& target = how.to ? *how.to : remote_;
   if (target.port == 0)
     return error::inval;
   if (!bound_) {
@@ -264,10 +301,32 @@ result<void> udp_socket::send_locked(pbuf* data, const endpoint* to) {
   if (!settings_.broadcast && IP_IS_V4_VAL(target.ip) &&
       ip4_addr_isbroadcast(ip_2_ip4(&target.ip), route))
     return error::acces;
+  if (!is_any(how.from) && !is_local(how.from))
+    return error::inval;
   software_checksum whole(route, data->tot_len);
-  const err_t e = udp_sendto(pcb_, data, &target.ip, target.port);
+  const err_t e = transmit(data, target, how);
   // A queue that is full drops datagrams; that is no error of the caller's.
   return e == ERR_OK || e == ERR_MEM ? result<void>() : result<void>(error_of(e));
+}
+
+// With what a control message said for this datagram alone.
+err_t udp_socket::transmit(pbuf* data, const endpoint& target, const sending& how) {
+  if (how.time_to_live >= 0)
+    pcb_->ttl = static_cast<u8_t>(how.time_to_live);
+  if (how.type_of_service >= 0)
+    pcb_->tos = static_cast<u8_t>(how.type_of_service);
+  netif* out = how.interface ? netif_get_by_index(static_cast<u8_t>(how.interface)) : nullptr;
+  err_t e;
+  if (!is_any(how.from))
+    e = udp_sendto_if_src(pcb_, data, &target.ip, target.port,
+                          out ? out : ip_route(&how.from, &target.ip), &how.from);
+  else if (out)
+    e = udp_sendto_if(pcb_, data, &target.ip, target.port, out);
+  else
+    e = udp_sendto(pcb_, data, &target.ip, target.port);
+  pcb_->ttl = time_to_live_;
+  pcb_->tos = type_of_service_;
+  return e;
 }
 
 void udp_socket::on_receive(void* self, udp_pcb*, pbuf* data, const ip_addr_t* from, u16_t port) {
@@ -280,7 +339,15 @@ void udp_socket::on_receive(void* self, udp_pcb*, pbuf* data, const ip_addr_t* f
     pbuf_free(data);
     return;
   }
-  *d = {nullptr, data, {*from, port}};
+  *d = {nullptr,
+        data,
+        {*from, port},
+        *ip_current_dest_addr(),
+        s->settings_.timestamp ? time::wall_ns() : 0,
+        netif_get_index(ip_current_input_netif()),
+        ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header()) : IPH_TTL(ip4_current_header()),
+        static_cast<uint8_t>(ip_current_is_v6() ? IP6H_TC(ip6_current_header())
+                                                : IPH_TOS(ip4_current_header()))};
   (s->last_ ? s->last_->next : s->first_) = d;
   s->last_ = d;
   s->queued_bytes_ += cost;
@@ -295,6 +362,8 @@ result<size_t> udp_socket::receive(message& m) {
   for (;;) {
     {
       stack_guard guard;
+      if (pending_ != error::none)
+        return take_error();
       if (first_)
         return take(m);
       if (read_shut_)
@@ -303,7 +372,8 @@ result<size_t> udp_socket::receive(message& m) {
     if (nonblocking(m.flags))
       return error::again;
     auto waited = net::wait_until(
-        readiness(), [this] { return (poll_events() & (EPOLLIN | EPOLLHUP)) != 0; }, deadline);
+        readiness(), [this] { return (poll_events() & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0; },
+        deadline);
     if (!waited.ok())
       return wait_error(waited.code());
   }
@@ -324,6 +394,8 @@ result<size_t> udp_socket::take(message& m) {
   }
   if (m.address)
     endpoint_to(first_->from, domain(), *m.address);
+  if (m.control)
+    write_control(*first_, *m.control);
   if (moved < whole)
     m.out_flags |= MSG_TRUNC;
   if (!(m.flags & MSG_PEEK)) {
@@ -356,10 +428,27 @@ result<void> udp_socket::set_option(int level, int name, const void* value, sock
     return socket::set_option(level, name, value, length);
   const int number = TRY(option_int(value, length));
   stack_guard guard;
+  TRY(set_ip_option(level, name, number));
+  if (pcb_)
+    apply_options();
+  return {};
+}
+
+result<void> udp_socket::set_ip_option(int level, int name, int number) {
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
     if (domain() != AF_INET6 || bound_)
       return error::inval;
     only_ipv6_ = number != 0;
+  } else if (level == IPPROTO_IP && name == IP_PKTINFO) {
+    wants_info_ = number != 0;
+  } else if (level == IPPROTO_IPV6 && name == IPV6_RECVPKTINFO) {
+    wants_info6_ = number != 0;
+  } else if ((level == IPPROTO_IP && name == IP_RECVTTL) ||
+             (level == IPPROTO_IPV6 && name == IPV6_RECVHOPLIMIT)) {
+    wants_time_to_live_ = number != 0;
+  } else if ((level == IPPROTO_IP && name == IP_RECVTOS) ||
+             (level == IPPROTO_IPV6 && name == IPV6_RECVTCLASS)) {
+    wants_type_of_service_ = number != 0;
   } else if ((level == IPPROTO_IP && name == IP_TTL) ||
              (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS)) {
     if (number < -1 || number == 0 || number > 255)
@@ -374,8 +463,6 @@ result<void> udp_socket::set_option(int level, int name, const void* value, sock
   } else {
     return error::noprotoopt;
   }
-  if (pcb_)
-    apply_options();
   return {};
 }
 
@@ -388,6 +475,10 @@ result<void> udp_socket::get_option(int level, int name, void* value, socklen_t&
     return give_option_int(value, length, time_to_live_);
   if ((level == IPPROTO_IP && name == IP_TOS) || (level == IPPROTO_IPV6 && name == IPV6_TCLASS))
     return give_option_int(value, length, type_of_service_);
+  if (level == IPPROTO_IP && name == IP_PKTINFO)
+    return give_option_int(value, length, wants_info_);
+  if (level == IPPROTO_IPV6 && name == IPV6_RECVPKTINFO)
+    return give_option_int(value, length, wants_info6_);
   return socket::get_option(level, name, value, length);
 }
 

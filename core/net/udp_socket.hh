@@ -29,6 +29,10 @@ public:
   bool poll_sources() override;
   bool needs_network() const override { return true; }
   void closed() override;
+  // SO_REUSEPORT: others may have the same address.
+  bool shares_port() const { return settings_.reuse_port; }
+  // What was sent from `local_port` to a connected socket's peer did not arrive. Lock held.
+  static void unreachable(uint16_t local_port, const endpoint& peer, error e);
 
 private:
   // A received datagram, waiting to be read.
@@ -36,13 +40,29 @@ private:
     datagram* next;
     pbuf* data;
     endpoint from;
+    ip_addr_t to;
+    uint64_t arrived; // wall clock, if it is asked for
+    uint8_t interface, time_to_live, type_of_service;
+  };
+  // What goes with one datagram besides its destination.
+  struct sending {
+    const endpoint* to = nullptr;
+    ip_addr_t from = {}; // unspecified: as bound
+    unsigned interface = 0;
+    int time_to_live = -1, type_of_service = -1; // -1: the socket's
   };
 
   static void on_receive(void* self, udp_pcb* pcb, pbuf* data, const ip_addr_t* from, u16_t port);
   void settings_changed() override;
   void apply_options();
   result<void> bind_to(const endpoint& local);
-  result<void> send_locked(pbuf* data, const endpoint* to);
+  result<void> send_locked(pbuf* data, const sending& how);
+  err_t transmit(pbuf* data, const endpoint& target, const sending& how);
+  static result<void> read_control(const control_data& control, sending& how);
+  void write_control(const datagram& d, control_data& out) const;
+  void write_packet_info(const datagram& d, control_data& out) const;
+  error take_error() override;
+  result<void> set_ip_option(int level, int name, int value);
   result<size_t> take(message& m);
   void drop_first();
   void close_block();
@@ -55,6 +75,10 @@ private:
   uint32_t queued_bytes_ = 0;
   bool bound_ = false, connected_ = false, only_ipv6_ = false;
   bool read_shut_ = false, write_shut_ = false;
+  // Control messages that the application asked for.
+  bool wants_info_ = false, wants_info6_ = false;
+  bool wants_time_to_live_ = false, wants_type_of_service_ = false;
+  error pending_ = error::none; // SO_ERROR
   uint8_t time_to_live_ = 64, type_of_service_ = 0;
   endpoint local_, remote_;
   uint32_t events_ = 0; // atomic: read without the lock
