@@ -6,6 +6,7 @@
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
 #include "core/mem/frames.hh"
+#include "core/net/proc_net.hh"
 #include "core/posix/identity.hh"
 #include "core/random/random.hh"
 #include "core/sched/thread.hh"
@@ -259,6 +260,17 @@ constexpr pseudo_entry proc_entries[] = {
     {.path = "filesystems",
      .mode = readable,
      .constant = "nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\n"},
+    {.path = "self/net", .mode = link, .constant = "/proc/net"},
+    {.path = "net/tcp", .mode = readable, .write_text = net::write_proc_tcp},
+    {.path = "net/tcp6", .mode = readable, .write_text = net::write_proc_tcp6},
+    {.path = "net/udp", .mode = readable, .write_text = net::write_proc_udp},
+    {.path = "net/udp6", .mode = readable, .write_text = net::write_proc_udp6},
+    {.path = "net/unix", .mode = readable, .write_text = net::write_proc_unix},
+    {.path = "net/dev", .mode = readable, .write_text = net::write_proc_dev},
+    {.path = "net/route", .mode = readable, .write_text = net::write_proc_route},
+    {.path = "net/if_inet6", .mode = readable, .write_text = net::write_proc_if_inet6},
+    {.path = "net/arp", .mode = readable, .write_text = net::write_proc_arp},
+    {.path = "net/sockstat", .mode = readable, .write_text = net::write_proc_sockstat},
     {.path = "sys/vm/overcommit_memory", .mode = setting, .constant = "1\n"},
     {.path = "sys/vm/max_map_count", .mode = setting, .constant = "1048576\n"},
     {.path = "sys/vm/swappiness", .mode = setting, .constant = "0\n"},

@@ -159,8 +159,11 @@ private:
 const pseudo_entry* pseudo_directory::entry(uint64_t n, text& path) const {
   path = {};
   if (n < tree_.count) {
-    path = tree_.entries[n].path;
-    return &tree_.entries[n];
+    const pseudo_entry& e = tree_.entries[n];
+    // What another part of the kernel offers weakly may not be linked.
+    if (e.constant || e.write_text || e.open || e.make_node)
+      path = e.path;
+    return &e;
   }
   const pseudo_registration* r = registered;
   for (n -= tree_.count; r && n; --n)

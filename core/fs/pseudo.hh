@@ -23,7 +23,7 @@ private:
   bool failed_ = false;
 };
 
-// One leaf of a tree. Exactly one of the pointers is set.
+// One leaf of a tree. One of the pointers is set; if none is, the leaf is not there.
 struct pseudo_entry {
   text path;                      // below the tree's root, no slash in front
   uint32_t mode;                  // S_IFREG, S_IFCHR, S_IFLNK or S_IFDIR with permission bits

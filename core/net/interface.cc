@@ -194,13 +194,17 @@ void receive_frame(interface& i, received_frame& f) {
     lent = payload > copy_limit && payload >= f.held / least_filled && i.lent + f.held <= max_lent;
     p = lent ? lend_frame(i, f, payload) : copy_frame(f, payload);
   }
+  ++i.counted.received;
+  i.counted.received_bytes += total;
   const checksum_state checksum = f.checksum;
   if (!p || !lent) {
     i.dev->release_frame(f);
     note_queued(i);
   }
-  if (!p)
+  if (!p) {
+    ++i.counted.dropped;
     return;
+  }
   if (group)
     p->flags |= broadcast ? PBUF_FLAG_LLBCAST : PBUF_FLAG_LLMCAST;
   hand_up(i, p, type, checksum);
@@ -247,6 +251,8 @@ err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
     outcome = i.dev->transmit(parts, count, offload, sent, p);
   }
   if (outcome.ok()) [[likely]] {
+    ++i.counted.sent;
+    i.counted.sent_bytes += p->tot_len;
     note_queued(i);
     return ERR_OK;
   }

@@ -14,6 +14,12 @@ struct neighbour {
   uint8_t header[14];
 };
 
+// What went through an interface (/proc/net/dev).
+struct traffic {
+  uint64_t received, received_bytes, dropped;
+  uint64_t sent, sent_bytes;
+};
+
 struct interface {
   static constexpr unsigned neighbour_count = 16; // a power of two
 
@@ -24,6 +30,7 @@ struct interface {
   uint8_t gso_types;   // bit per kind of large segment the device cuts (device.hh)
   bool queued;         // frames or buffers since the last flush
   bool ring_was_full;
+  traffic counted;
   neighbour neighbours[neighbour_count];
 };
 

@@ -10,17 +10,18 @@
 #include <sys/ioctl.h>
 
 namespace oblako::net {
-namespace {
 
 // lwIP's number counts from 0 over all kinds; the loopback is the first and known as "lo"; the rest
 // are "en0" and so on.
-void name_of(const netif& n, char* to) {
+void interface_name(const netif& n, char* to) {
   memset(to, 0, IFNAMSIZ);
   to[0] = n.name[0];
   to[1] = n.name[1];
   if (to[0] != 'l')
     to[2] = static_cast<char>('0' + (n.num - 1) % 10);
 }
+
+namespace {
 
 bool same_name(const char* a, const char* b) {
   for (unsigned i = 0; i < IFNAMSIZ; ++i) {
@@ -35,7 +36,7 @@ bool same_name(const char* a, const char* b) {
 netif* find(const char* name) {
   char own[IFNAMSIZ];
   for (netif* n = netif_list; n; n = n->next) {
-    name_of(*n, own);
+    interface_name(*n, own);
     if (same_name(own, name))
       return n;
   }
@@ -102,7 +103,7 @@ result<void> list(void* app_argument) {
     if (ip4_addr_isany_val(*netif_ip4_addr(n)))
       continue;
     ifreq r = {};
-    name_of(*n, r.ifr_name);
+    interface_name(*n, r.ifr_name);
     put_address(r.ifr_addr, ip4_addr_get_u32(netif_ip4_addr(n)));
     if (wanted.ifc_buf) {
       if (filled + static_cast<int>(sizeof r) > wanted.ifc_len)
@@ -128,7 +129,7 @@ result<void> control(unsigned long request, void* app_argument) {
   if (!n)
     return error::nodev;
   if (request == SIOCGIFNAME)
-    name_of(*n, r.ifr_name);
+    interface_name(*n, r.ifr_name);
   else
     TRY(answer(request, *n, r));
   return mem::write_app(app_request, r);

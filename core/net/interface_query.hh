@@ -3,9 +3,14 @@
 
 #include "core/base/result.hh"
 
+struct netif;
+
 namespace oblako::net {
 
 // Errors: notty (not a request about interfaces), nodev (no such interface), fault.
 result<long> interface_control(unsigned long request, void* app_argument);
+
+// An interface's name, zeros behind it: "lo", "en0". `to` has IFNAMSIZ bytes.
+void interface_name(const netif& n, char* to);
 
 } // namespace oblako::net

@@ -71,8 +71,8 @@ tcp_pcb_listen* oblako_tcp_listener(tcp_pcb_listen* found, u16_t remote_port) {
 
 udp_pcb* oblako_udp_receiver(udp_pcb* found, u16_t remote_port) {
   const auto shares = [](const udp_pcb* u) {
-    return !(u->flags & UDP_FLAGS_CONNECTED) && u->recv_arg &&
-           static_cast<udp_socket*>(u->recv_arg)->shares_port();
+    const udp_socket* owner = udp_socket::owner_of(*u);
+    return owner && !(u->flags & UDP_FLAGS_CONNECTED) && owner->shares_port();
   };
   if (!shares(found)) [[likely]]
     return found;

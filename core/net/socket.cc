@@ -95,6 +95,7 @@ result<size_t> socket::write(mem::io_buffers& from) {
 result<void> socket::status(struct stat& out) {
   out = {};
   out.st_mode = S_IFSOCK | 0777;
+  out.st_ino = inode();
   out.st_nlink = 1;
   out.st_blksize = 4096;
   return {};

@@ -61,6 +61,9 @@ public:
   int domain() const { return domain_; }
   int type() const { return type_; }
   int protocol() const { return protocol_; }
+  bool is_accepting() const { return accepting(); }
+  // st_ino, and what /proc/net calls it: unique while it lives.
+  uint64_t inode() const { return reinterpret_cast<uintptr_t>(this) >> 4 & 0xffffffff; }
 
 protected:
   // Takes the pending error (SO_ERROR), leaving none.

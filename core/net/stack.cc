@@ -1,5 +1,6 @@
 #include "core/net/stack.hh"
 
+#include "core/base/needs.hh"
 #include "core/net/engine.hh"
 #include "core/net/interface.hh"
 #include "core/net/poller.hh"
@@ -99,6 +100,8 @@ extern "C" void oblako_start_virtio_net();
 
 extern "C" void oblako_start_net() {
   using namespace oblako::net;
+  OBLAKO_NEEDS(oblako_proc_net_sockets);
+  OBLAKO_NEEDS(oblako_proc_net_interfaces);
   oblako_start_virtio_net();
   size_buffers();
   make_isn_key();

@@ -14,13 +14,16 @@
 namespace oblako::net {
 namespace {
 
-// Linux's numbers for connection states.
-uint8_t state_number(const tcp_pcb* c, bool listening) {
-  if (listening)
+bool in_range(int value, int low, int high) {
+  return value >= low && value <= high;
+}
+
+} // namespace
+
+uint8_t tcp_socket::state_number(const tcp_pcb& c) {
+  switch (c.state) {
+  case LISTEN:
     return TCP_LISTEN;
-  if (!c)
-    return TCP_CLOSE;
-  switch (c->state) {
   case SYN_SENT:
     return TCP_SYN_SENT;
   case SYN_RCVD:
@@ -44,11 +47,12 @@ uint8_t state_number(const tcp_pcb* c, bool listening) {
   }
 }
 
-bool in_range(int value, int low, int high) {
-  return value >= low && value <= high;
+uint32_t tcp_socket::waiting() const {
+  uint32_t n = 0;
+  for (const tcp_socket* s = accepted_first_; s; s = s->next_accepted_)
+    ++n;
+  return n;
 }
-
-} // namespace
 
 void tcp_socket::settings_changed() {
   stack_guard guard;
@@ -218,7 +222,7 @@ result<void> tcp_socket::get_tcp_option(int name, void* value, socklen_t& length
 
 void tcp_socket::fill_info(void* value, socklen_t& length) {
   struct tcp_info info = {};
-  info.tcpi_state = state_number(pcb_, phase_ == phase::listening);
+  info.tcpi_state = pcb_ ? state_number(*pcb_) : uint8_t{TCP_CLOSE};
   if (pcb_ && phase_ == phase::connected) {
     info.tcpi_retransmits = pcb_->nrtx;
     info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * 1000;

@@ -39,6 +39,11 @@ public:
   bool poll_sources() override;
   bool needs_network() const override { return true; }
   void closed() override;
+  // --- for /proc/net. Lock held.
+  static uint8_t state_number(const tcp_pcb& c); // Linux's
+  uint32_t unread() const { return received_bytes_; }
+  uint32_t waiting() const;
+
   // SO_REUSEPORT: others may have the same address.
   bool shares_port() const { return settings_.reuse_port; }
 

@@ -24,7 +24,8 @@ bool address_taken(const udp_pcb* self, const ip_addr_t& ip, uint16_t port, bool
   for (udp_pcb* p = udp_pcbs; p; p = p->next) {
     if (p == self || p->local_port != port || !addresses_overlap(p->local_ip, ip))
       continue;
-    const bool other_shares = static_cast<udp_socket*>(p->recv_arg)->shares_port();
+    const udp_socket* other = udp_socket::owner_of(*p);
+    const bool other_shares = other && other->shares_port();
     if (!(reuse_address && (p->so_options & SOF_REUSEADDR)) && !(reuse_port && other_shares))
       return true;
   }
@@ -224,6 +225,10 @@ result<void> udp_socket::shutdown(int how) {
   return {};
 }
 
+udp_socket* udp_socket::owner_of(const udp_pcb& u) {
+  return u.recv == on_receive ? static_cast<udp_socket*>(u.recv_arg) : nullptr;
+}
+
 // --- errors
 
 void udp_socket::unreachable(uint16_t local_port, const endpoint& peer, error e) {
@@ -231,9 +236,10 @@ void udp_socket::unreachable(uint16_t local_port, const endpoint& peer, error e)
     if (!(p->flags & UDP_FLAGS_CONNECTED) || p->local_port != local_port ||
         p->remote_port != peer.port || !ip_addr_cmp(&p->remote_ip, &peer.ip))
       continue;
-    auto* s = static_cast<udp_socket*>(p->recv_arg);
-    s->pending_ = e;
-    s->refresh(EPOLLERR);
+    if (udp_socket* s = owner_of(*p)) {
+      s->pending_ = e;
+      s->refresh(EPOLLERR);
+    }
     return;
   }
 }

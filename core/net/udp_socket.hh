@@ -29,6 +29,10 @@ public:
   bool poll_sources() override;
   bool needs_network() const override { return true; }
   void closed() override;
+  // --- for /proc/net. Lock held.
+  static udp_socket* owner_of(const udp_pcb& u); // nullptr: not an application's
+  uint32_t unread() const { return queued_bytes_; }
+
   // SO_REUSEPORT: others may have the same address.
   bool shares_port() const { return settings_.reuse_port; }
   // What was sent from `local_port` to a connected socket's peer did not arrive. Lock held.
