@@ -1,6 +1,6 @@
 # A thin front for CMake: make image|run|gdb|check|check-full|bench|bench-boot|clean APP=name.
 APP ?= hello
-export APP ARGS LINUX REPETITIONS SYSTEMS MEM CPUS PORT ACCEL MACHINE NET OPTIONS
+export APP ARGS LINUX REPETITIONS SYSTEMS MEM CPUS PORT ACCEL MACHINE NET OPTIONS CAPTURE
 
 BUILD := build/cmake
 

@@ -20,6 +20,7 @@ import threading
 import time
 
 from vmkit import vm
+from vmkit.capture import Capture
 from vmkit.symbols import Symbols
 
 STOP_PATIENCE = 5  # seconds from ^C until we say that it takes long
@@ -51,6 +52,7 @@ def parse_arguments():
     p.add_argument("--accel", default=setting("ACCEL"), help="kvm or tcg")
     p.add_argument("--machine", default=setting("MACHINE"), help="microvm, microvm-acpi, q35, pc")
     p.add_argument("--net", default=setting("NET"), help="user, none or tap:INTERFACE")
+    p.add_argument("--capture", default=setting("CAPTURE"), help="a pcap file for the guest's packets")
     p.add_argument("--gdb", action="store_true", help="stop before the first instruction, in gdb")
     return p.parse_args()
 
@@ -247,6 +249,14 @@ def debug(app, command):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def start_capture(path, net):
+    """The guest sends to its gateway: us, on the loopback if QEMU is the gateway."""
+    try:
+        return Capture(open(path, "wb"), "0.0.0.0" if net.startswith("tap:") else "127.0.0.1").start()
+    except OSError as error:
+        fail(f"CAPTURE={path}: {error.strerror}")
+
+
 def main():
     arguments = parse_arguments()
     if not shutil.which("qemu-system-x86_64"):
@@ -264,10 +274,21 @@ def main():
     accel, why = vm.accelerator(arguments.accel)
     if why:
         say(f"without KVM ({why}), so emulated and several times slower")
-    line = vm.command_line(arguments.options.split(), arguments.args)
+    options = arguments.options.split()
+    capture = None
+    if arguments.capture:
+        capture = start_capture(arguments.capture, arguments.net)
+        options.append(f"net.capture={capture.port}")
+    line = vm.command_line(options, arguments.args)
     command = vm.qemu_command(app.image, machine=machine, accel=accel, memory=memory, cpus=cpus,
                               netdev=network.netdev, mac=network.mac, append=line)
-    sys.exit(debug(app, command) if arguments.gdb else run(app, command, network))
+    try:
+        status = debug(app, command) if arguments.gdb else run(app, command, network)
+    finally:
+        if capture:
+            capture.stop()
+            say(f"{capture.records} packets are in {arguments.capture}")
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ namespace oblako::boot {
 namespace {
 
 constexpr size_t max_options = 64;
-constexpr const char* known_names[] = {"ip", "gw", "dns", "hostname", "clock", "boot.trace"};
+constexpr const char* known_names[] = {"ip",    "gw",         "dns",        "hostname",
+                                       "clock", "boot.trace", "net.capture"};
 
 struct entry {
   const char* name;

@@ -2,6 +2,7 @@
 // boot into these values; an unknown option is named in a warning.
 //
 //   ip=ADDR/LEN gw=ADDR dns=ADDR[,ADDR]   static IPv4 (DHCP where there is a NIC and no ip=)
+//   net.capture=[ADDR:]PORT                every frame as a UDP datagram (core/net/capture.hh)
 //   hostname=NAME  clock=UNIX_SECONDS[.fraction]  env.NAME=VALUE  boot.trace
 //                                         prints when each stage of the boot was reached
 //   virtio_mmio.device=SIZE@ADDRESS:IRQ   taken from anywhere, also behind `--`

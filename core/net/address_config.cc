@@ -72,4 +72,18 @@ bool parse_ipv4_config(const char* ip, const char* gateway, const char* name_ser
   return true;
 }
 
+bool parse_capture_target(const char* text, capture_target& out) {
+  out = {};
+  bool has_address = false;
+  for (const char* c = text; *c; ++c)
+    has_address |= *c == ':';
+  if (has_address && (!take_address(text, out.address) || *text++ != ':'))
+    return false;
+  uint32_t port;
+  if (!take_number(text, 65535, port) || port == 0 || *text != 0)
+    return false;
+  out.port = static_cast<uint16_t>(port);
+  return true;
+}
+
 } // namespace oblako::net

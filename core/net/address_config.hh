@@ -20,4 +20,11 @@ struct ipv4_config {
 bool parse_ipv4_config(const char* ip, const char* gateway, const char* name_servers,
                        ipv4_config& out, const char*& complaint);
 
+// Where captured packets go: net.capture=[ADDRESS:]PORT.
+struct capture_target {
+  uint32_t address = 0; // network byte order; 0: the gateway
+  uint16_t port = 0;
+};
+bool parse_capture_target(const char* text, capture_target& out);
+
 } // namespace oblako::net

@@ -4,6 +4,7 @@
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
 #include "core/net/addressing.hh"
+#include "core/net/capture.hh"
 #include "core/net/checksum.hh"
 #include "core/net/device.hh"
 #include "core/net/interface_internal.hh"
@@ -194,6 +195,8 @@ void receive_frame(interface& i, received_frame& f) {
     lent = payload > copy_limit && payload >= f.held / least_filled && i.lent + f.held <= max_lent;
     p = lent ? lend_frame(i, f, payload) : copy_frame(f, payload);
   }
+  if (capture_on) [[unlikely]]
+    capture_received(f, total);
   ++i.counted.received;
   i.counted.received_bytes += total;
   const checksum_state checksum = f.checksum;
@@ -234,6 +237,8 @@ bool is_ours(const netif* n) {
 }
 
 err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
+  if (capture_on) [[unlikely]]
+    capture_sent(p);
   constexpr unsigned max_parts = 20;
   segment parts[max_parts];
   size_t count = 0;
@@ -346,6 +351,8 @@ void reclaim_frames() {
 }
 
 void flush_devices() {
+  if (capture_on) [[unlikely]]
+    send_captured();
   any_frames_queued = false;
   for (unsigned k = 0; k < interface_count; ++k) {
     interface& i = *interfaces[k];

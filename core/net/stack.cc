@@ -1,6 +1,7 @@
 #include "core/net/stack.hh"
 
 #include "core/base/needs.hh"
+#include "core/net/capture.hh"
 #include "core/net/engine.hh"
 #include "core/net/interface.hh"
 #include "core/net/poller.hh"
@@ -111,6 +112,7 @@ extern "C" void oblako_start_net() {
   tcp_init();
   start_service();
   stack_guard guard;
+  start_capture();
   start_interfaces();
   start_timers(oblako::time::monotonic_ns()); // which of them run depends on the interfaces
   flush_devices();

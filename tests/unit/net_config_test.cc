@@ -79,4 +79,17 @@ TEST(siphash, ReferenceVectors) {
   EXPECT_EQ(siphash_2_4(key, input, 15), 0xa129ca6149be45e5u);
 }
 
+TEST(capture_target, PortOfTheGatewayOrAddress) {
+  capture_target t;
+  ASSERT_TRUE(parse_capture_target("5555", t));
+  EXPECT_EQ(t.address, 0u);
+  EXPECT_EQ(t.port, 5555);
+  ASSERT_TRUE(parse_capture_target("10.0.2.2:65535", t));
+  EXPECT_EQ(t.address, 0x0202000au);
+  EXPECT_EQ(t.port, 65535);
+  for (const char* wrong :
+       {"", "0", "65536", "10.0.2.2", "10.0.2:5", "10.0.2.2:", ":5", "5x", "1:2:3"})
+    EXPECT_FALSE(parse_capture_target(wrong, t)) << wrong;
+}
+
 } // namespace
