@@ -110,7 +110,8 @@ def main():
     if build(total, "guest_tests"):
         total.add(*run_guest.run_tests())
     heading("system tests")
-    if build(total, "image-hello", "image-redis", "system_images", "insn_count", "boot_bench"):
+    if build(total, "image-hello", "image-redis", "system_images", "insn_count", "boot_bench",
+              "test_tools"):
         system(total, full="--full" in sys.argv)
     heading(f"{time.monotonic() - started:.0f} s")
     print(total)

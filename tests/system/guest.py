@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+from tests.system.relay import GUEST_TAP, Relay
 from vmkit import netns, vm
 from vmkit.resp import Redis
 from vmkit.symbols import Symbols
@@ -19,11 +20,13 @@ MAC = "52:54:00:0b:1a:c0"
 
 
 class Guest:
-    """One virtual machine. `network` is None, "user", or a Namespace that gets the tap device."""
+    """One virtual machine. `network` is None, "user", or a Namespace that gets the tap device;
+    `faults` (relay.py) are what that network does to packets."""
 
     def __init__(self, app, *, network=None, machine="microvm", memory=None, options="", args="",
-                 limit=120, static=True, neighbour=True, image=None, accel=None, **qemu):
+                 limit=120, static=True, neighbour=True, image=None, accel=None, faults=None, **qemu):
         self.app = app
+        self.relay = None
         self.namespace = network if isinstance(network, netns.Namespace) else None
         self.address = None
         netdev = None
@@ -32,7 +35,9 @@ class Guest:
                 if not self._has_tap():  # a second machine after the first uses the same
                     known = {"guest": GUEST, "mac": MAC} if neighbour else {}
                     self.namespace.add_tap("tap0", f"{HOST}/{PREFIX}", **known)
-            netdev = vm.tap_network("tap0")
+                if faults is not None:
+                    self.relay = Relay(self.namespace, faults)
+            netdev = vm.tap_network(GUEST_TAP if self.relay else "tap0")
             self.address = (GUEST, app.port)
             if static:
                 options = f"{STATIC} {options}"
@@ -126,6 +131,8 @@ class Guest:
             self.qemu.kill()
         self.qemu.wait()
         self._reader.join(5)
+        if self.relay:
+            self.relay.close()
 
     def tail(self, lines=40):
         return "\n".join(self.text.splitlines()[-lines:])
