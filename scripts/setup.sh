@@ -15,6 +15,8 @@ packages=(
   tshark
   # the Linux that boots are compared with (bench/linux_guest.sh)
   flex bison bc libelf-dev musl-tools lz4
+  # fuzzing the receive path
+  clang libclang-rt-14-dev
 )
 
 say() { echo "setup: $*"; }

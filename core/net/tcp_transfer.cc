@@ -217,6 +217,8 @@ bool tcp_socket::fits_now(size_t bytes, bool more) const {
 
 // Queues what fits. Errors: fault, nobufs (nothing queued).
 result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
+  if (from.remaining() == 0) // a segment of nothing would never be acknowledged
+    return size_t{0};
   freshen_tcp_clock();
   if (fits_now(from.remaining(), more)) [[likely]] {
     auto queued = queue_segment(*pcb_, from, from.remaining());

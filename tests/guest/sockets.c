@@ -96,6 +96,10 @@ static void basic(void) {
   check(send(c, "peek", 4, 0) == 4 && recv(s, buffer, 64, MSG_PEEK) == 4 &&
             recv(s, buffer, 64, 0) == 4 && !memcmp(buffer, "peek", 4),
         "MSG_PEEK leaves it there");
+  static char large[4000];
+  check(send(c, large, 0, 0) == 0 && write(c, large, sizeof large) == sizeof large &&
+            recv(s, large, sizeof large, MSG_WAITALL) == sizeof large,
+        "nothing is sent, and then something");
   int waiting = -1;
   write(c, "1234567", 7);
   events_within(s, POLLIN, 1000); // Nagle waits for the acknowledgement of what went before
