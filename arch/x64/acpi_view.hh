@@ -1,4 +1,4 @@
-// Reading table bytes within bounds. Private to arch/x64/acpi*.cc.
+// Reading ACPI table bytes within bounds. Private to arch/x64.
 #pragma once
 
 #include <stddef.h>
