@@ -3,6 +3,10 @@
 
 #include <stdint.h>
 
+#ifdef OBLAKO_HOST_TEST
+#include "arch/x64/host_processor.hh"
+#endif
+
 namespace oblako::arch {
 
 #ifdef OBLAKO_HOST_TEST
@@ -35,6 +39,10 @@ inline void pause() {
 }
 
 inline uint64_t read_tsc() {
+#ifdef OBLAKO_HOST_TEST
+  if (host_machine)
+    return host_machine->read_tsc();
+#endif
   uint32_t lo, hi;
   asm volatile("rdtsc" : "=a"(lo), "=d"(hi));
   return uint64_t{hi} << 32 | lo;
@@ -69,6 +77,26 @@ bool hardware_random(uint64_t& value);
 [[noreturn]] void reboot();
 
 // Port access, for bus scans (PCI configuration mechanism 1) and legacy devices.
+#ifdef OBLAKO_HOST_TEST
+inline void out8(uint16_t port, uint8_t v) {
+  host_machine->out(port, v, 1);
+}
+inline void out16(uint16_t port, uint16_t v) {
+  host_machine->out(port, v, 2);
+}
+inline void out32(uint16_t port, uint32_t v) {
+  host_machine->out(port, v, 4);
+}
+inline uint8_t in8(uint16_t port) {
+  return static_cast<uint8_t>(host_machine->in(port, 1));
+}
+inline uint16_t in16(uint16_t port) {
+  return static_cast<uint16_t>(host_machine->in(port, 2));
+}
+inline uint32_t in32(uint16_t port) {
+  return host_machine->in(port, 4);
+}
+#else
 inline void out8(uint16_t port, uint8_t v) {
   asm volatile("outb %0, %1" ::"a"(v), "Nd"(port));
 }
@@ -93,5 +121,6 @@ inline uint32_t in32(uint16_t port) {
   asm volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
   return v;
 }
+#endif
 
 } // namespace oblako::arch

@@ -14,11 +14,6 @@ constexpr uint64_t cr4_fsgsbase = 1u << 16;
 constexpr uint64_t cr4_osxsave = 1u << 18;
 constexpr uint64_t xcr0_x87 = 1, xcr0_sse = 2, xcr0_avx = 4, xcr0_avx512 = 0xe0;
 
-void write_xcr0(uint64_t v) {
-  asm volatile("xsetbv" ::"c"(0), "a"(static_cast<uint32_t>(v)),
-               "d"(static_cast<uint32_t>(v >> 32)));
-}
-
 void enable_xsave() {
   write_cr4(read_cr4() | cr4_osxsave);
   const uint64_t supported = cpuid(0xd).eax;

@@ -1,5 +1,7 @@
-// Where time comes from. The TSC counts; its frequency is told by CPUID or by KVM's pvclock where
-// there is one, and otherwise measured against the PIT while the machine runs (core/time/clock.cc).
+// Where time comes from. The TSC counts; its frequency is told by the hypervisor (a CPUID leaf, or
+// KVM's pvclock) or by the processor, and otherwise measured against the PIT while the machine runs
+// (core/time/clock.cc). The hypervisor goes first: it may run the TSC at another rate than the
+// processor's own CPUID leaves, which it passes on, say.
 // Spec: Intel SDM vol. 2 CPUID 15H/16H; Linux Documentation/virt/kvm/x86/msr.rst (pvclock);
 // Intel 8254; Motorola MC146818 (RTC).
 #include "arch/x64/tsc.hh"
@@ -13,9 +15,9 @@ namespace {
 constexpr uint32_t kvm_signature = 0x4b4d564b; // "KVMK"
 constexpr uint32_t hypervisor_leaf = 0x40000000, kvm_features_leaf = 0x40000001,
                    timing_leaf = 0x40000010;
-constexpr uint32_t kvm_has_clocksource2 = 1u << 3;
+constexpr uint32_t kvm_has_clocksource = 1u << 0, kvm_has_clocksource2 = 1u << 3;
+constexpr uint32_t crystal_leaf = 0x15, base_frequency_leaf = 0x16;
 constexpr uintptr_t kernel_base = 0xffffffffc0000000;
-constexpr uint64_t first_guess_hz = 2'500'000'000;
 
 struct pvclock_time {
   uint32_t version;
@@ -43,30 +45,32 @@ uint64_t image_physical(const volatile void* p) {
   return reinterpret_cast<uintptr_t>(p) - kernel_base;
 }
 
-bool on_kvm() {
+struct kvm_clock {
+  uint32_t system_time_msr, wall_clock_msr; // 0: there is none
+};
+
+kvm_clock find_kvm_clock() {
+  if (!features.hypervisor || cpuid(hypervisor_leaf).ebx != kvm_signature)
+    return {};
+  const uint32_t has = cpuid(kvm_features_leaf).eax;
+  if (has & kvm_has_clocksource2)
+    return {msr_kvm_system_time, msr_kvm_wall_clock};
+  if (has & kvm_has_clocksource)
+    return {msr_kvm_old_system_time, msr_kvm_old_wall_clock};
+  return {};
+}
+
+uint64_t hypervisor_hz() {
   if (!features.hypervisor)
-    return false;
-  const auto top = cpuid(hypervisor_leaf);
-  return top.ebx == kvm_signature && (cpuid(kvm_features_leaf).eax & kvm_has_clocksource2);
+    return 0;
+  const uint32_t highest = cpuid(hypervisor_leaf).eax;
+  if (highest < timing_leaf || highest >= timing_leaf + 0x1000)
+    return 0;
+  return uint64_t{cpuid(timing_leaf).eax} * 1000;
 }
 
-uint64_t cpuid_hz() {
-  if (features.hypervisor) {
-    const uint32_t highest = cpuid(hypervisor_leaf).eax;
-    if (highest >= timing_leaf && highest < timing_leaf + 0x1000)
-      if (const uint64_t khz = cpuid(timing_leaf).eax)
-        return khz * 1000;
-  }
-  if (cpuid(0).eax >= 0x15) {
-    const auto r = cpuid(0x15); // eax/ebx: denominator/numerator, ecx: crystal
-    if (r.eax && r.ebx && r.ecx)
-      return uint64_t{r.ecx} * r.ebx / r.eax;
-  }
-  return 0;
-}
-
-uint64_t pvclock_hz() {
-  write_msr(msr_kvm_system_time, image_physical(&system_clock) | 1);
+uint64_t pvclock_hz(const kvm_clock& clock) {
+  write_msr(clock.system_time_msr, image_physical(&system_clock) | 1);
   const uint32_t mul = system_clock.tsc_to_system_mul;
   if (!mul)
     return 0;
@@ -74,6 +78,22 @@ uint64_t pvclock_hz() {
   const uint64_t hz = (uint64_t{1'000'000'000} << 32) / mul;
   const int shift = system_clock.tsc_shift;
   return shift < 0 ? hz << -shift : hz >> shift;
+}
+
+// Exact, where the processor knows the crystal.
+uint64_t crystal_hz() {
+  if (cpuid(0).eax < crystal_leaf)
+    return 0;
+  const auto r = cpuid(crystal_leaf); // eax/ebx: denominator/numerator, ecx: crystal
+  return r.eax && r.ebx && r.ecx ? uint64_t{r.ecx} * r.ebx / r.eax : 0;
+}
+
+// The processor's nominal frequency is the TSC's to a thousandth or so; else a number to begin
+// with.
+uint64_t first_guess() {
+  constexpr uint64_t any_hz = 2'500'000'000;
+  const uint64_t mhz = cpuid(0).eax >= base_frequency_leaf ? cpuid(base_frequency_leaf).eax : 0;
+  return mhz & 0xffff ? (mhz & 0xffff) * 1'000'000 : any_hz;
 }
 
 uint8_t rtc_register(uint8_t index) {
@@ -145,12 +165,14 @@ constexpr reference_clock pit{.hz = 1'193'182, .mask = 0xffff, .read = [] {
 } // namespace
 
 tsc_frequency tsc_frequency_at_boot() {
-  if (const uint64_t hz = cpuid_hz())
+  if (const uint64_t hz = hypervisor_hz())
     return {hz, tsc_source::cpuid};
-  if (on_kvm())
-    if (const uint64_t hz = pvclock_hz())
+  if (const kvm_clock clock = find_kvm_clock(); clock.system_time_msr)
+    if (const uint64_t hz = pvclock_hz(clock))
       return {hz, tsc_source::kvmclock};
-  return {first_guess_hz, tsc_source::reference};
+  if (const uint64_t hz = crystal_hz())
+    return {hz, tsc_source::cpuid};
+  return {first_guess(), tsc_source::reference};
 }
 
 const reference_clock* start_tsc_reference() {
@@ -159,10 +181,10 @@ const reference_clock* start_tsc_reference() {
 }
 
 result<uint64_t> wall_clock_at_boot() {
-  if (on_kvm()) {
-    write_msr(msr_kvm_wall_clock, image_physical(&wall_clock));
+  if (const kvm_clock clock = find_kvm_clock(); clock.wall_clock_msr) {
+    write_msr(clock.wall_clock_msr, image_physical(&wall_clock));
     if (!system_clock.tsc_to_system_mul)
-      (void)pvclock_hz();
+      (void)pvclock_hz(clock);
     if (wall_clock.seconds && system_clock.tsc_to_system_mul) {
       // The wall clock is that of the host's clock zero; system_time has run since then.
       const uint64_t ticks = read_tsc() - system_clock.tsc_timestamp;

@@ -7,7 +7,7 @@
 namespace oblako::arch {
 
 enum class tsc_source : uint8_t {
-  cpuid,     // leaf 0x15, 0x16 or the hypervisor's 0x40000010: exact
+  cpuid,     // the hypervisor's leaf 0x40000010 or leaf 0x15: exact
   kvmclock,  // pvclock's multiplier: exact
   reference, // being measured against the PIT
 };

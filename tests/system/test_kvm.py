@@ -4,6 +4,7 @@ controllers and MSRs are the real ones all the same."""
 
 import os
 import subprocess
+import time
 
 import pytest
 from vmkit import vm
@@ -25,10 +26,15 @@ def test_the_image_holds_no_vector_instruction(app):
 
 @pytest.mark.parametrize("machine", ["microvm", "microvm-acpi"])
 def test_hello_reaches_main_and_powers_off(boot, machine):
+    """The time is KVM's, since none that can be read is on the command line."""
     skip_without_kvm()
-    guest = boot("system-integer_hello", accel="kvm", machine=machine)
+    before = int(time.time())
+    guest = boot("system-integer_hello", accel="kvm", machine=machine, options="clock=none")
     assert guest.wait_end(30) == 0, guest.tail()
     assert "integer hello" in guest.text
+    seconds = int(guest.wait_console(r"seconds since 1970: (\d+)\s")[1])
+    assert before - 2 <= seconds <= time.time() + 2
+    assert 0 < int(guest.wait_console(r"ns since boot: (\d+)\s")[1]) < 30e9
 
 
 def test_a_kvm_without_hardware_below_is_not_chosen(monkeypatch):

@@ -1,0 +1,118 @@
+// The clocks over a TSC whose frequency somebody tells, or nobody: then it is measured against the
+// PIT as time goes by.
+// sources: arch/x64/cpu_features.cc arch/x64/tsc.cc
+#include "core/time/clock.cc" // included, so that each case starts with a clock that has not run
+#include "tests/unit/fake_processor.hh"
+#include <string>
+
+namespace {
+std::string clock_option;
+bool has_clock_option;
+unsigned warnings;
+} // namespace
+
+const char* oblako::boot::option(const char* name) {
+  return has_clock_option && std::string(name) == "clock" ? clock_option.c_str() : nullptr;
+}
+void oblako::log::warning(const char*, ...) {
+  ++warnings;
+}
+
+namespace {
+
+using namespace oblako;
+using namespace oblako::test;
+
+class clocks : public testing::Test {
+protected:
+  clocks() {
+    time::line = {};
+    time::measurement = {};
+    time::wall_known = false;
+    time::wall_offset = 0;
+    has_clock_option = false;
+    warnings = 0;
+    cpu.tsc = 5'000'000;
+    time::note_entry(cpu.tsc);
+    cpu.detect();
+  }
+  // Looks at the clock every 10 ms of real time, as a busy guest does. Returns the clock's ns for
+  // each real one over the last tenth.
+  double run(double seconds) {
+    const int steps = static_cast<int>(seconds * 100);
+    uint64_t last = time::monotonic_ns(), tenth_ns = 0, tenth_tsc = 0;
+    for (int i = 0; i < steps; ++i) {
+      cpu.tsc += cpu.tsc_hz / 100;
+      const uint64_t now = time::monotonic_ns();
+      EXPECT_GE(now, last) << "never back";
+      last = now;
+      if (i == steps * 9 / 10) {
+        tenth_ns = now;
+        tenth_tsc = cpu.tsc;
+      }
+    }
+    const double real = static_cast<double>(cpu.tsc - tenth_tsc) / static_cast<double>(cpu.tsc_hz);
+    return static_cast<double>(last - tenth_ns) / real / 1e9;
+  }
+  fake_processor cpu;
+};
+
+TEST_F(clocks, a_told_frequency_is_exact_and_needs_no_port) {
+  cpu.hypervisor("TCGTCGTCGTCG", 0x40000010);
+  cpu.leaves[0x40000010] = {2'000'000, 0, 0, 0};
+  cpu.detect();
+  EXPECT_NEAR(run(10), 1.0, 1e-9);
+  EXPECT_EQ(cpu.port_accesses, 0u);
+}
+
+TEST_F(clocks, time_zero_is_the_first_instruction) {
+  cpu.leaf(0x15, {1, 80, 25'000'000, 0}); // 2 GHz
+  cpu.tsc += 2'000'000;
+  EXPECT_EQ(time::monotonic_ns(), 1'000'000u);
+}
+
+TEST_F(clocks, an_untold_frequency_is_measured) {
+  for (const uint64_t hz : {1'000'000'000ul, 2'000'000'000ul, 3'141'592'653ul, 5'000'000'000ul}) {
+    time::line = {};
+    time::measurement = {};
+    cpu.tsc_hz = hz;
+    EXPECT_NEAR(run(1), 1.0, 1e-4) << hz;
+    EXPECT_NEAR(run(60), 1.0, 1e-6) << hz;
+  }
+}
+
+TEST_F(clocks, measuring_ends) {
+  EXPECT_NEAR(run(60), 1.0, 1e-6);
+  const uint64_t before = cpu.port_accesses;
+  EXPECT_LT(before, 200u) << "each look costs three";
+  run(60);
+  EXPECT_EQ(cpu.port_accesses, before);
+}
+
+TEST_F(clocks, without_a_pit_the_clock_runs_by_the_first_guess) {
+  cpu.has_pit = false;
+  for (const uint32_t reads : {~0u, 0u}) {
+    time::line = {};
+    time::measurement = {};
+    cpu.empty_port = reads;
+    EXPECT_NEAR(run(2), 2.0 / 2.5, 1e-6);
+  }
+}
+
+TEST_F(clocks, the_hosts_time_on_the_command_line) {
+  cpu.leaf(0x15, {1, 80, 25'000'000, 0});
+  has_clock_option = true;
+  clock_option = "1700000000.25";
+  cpu.tsc += 2'000'000'000; // a second after the first instruction
+  EXPECT_EQ(time::wall_ns(), 1'700'000'001'250'000'000u);
+  EXPECT_EQ(warnings, 0u);
+}
+
+TEST_F(clocks, a_clock_that_is_no_number_is_named) {
+  has_clock_option = true;
+  clock_option = "noon";
+  EXPECT_LT(time::wall_ns(), 1'000'000'000'000u) << "1970: there is no RTC either";
+  EXPECT_EQ(warnings, 2u);
+}
+
+} // namespace
