@@ -109,7 +109,7 @@ make_cloud() {
   echo "${name#linux-image-}" >"$work/out/version"
   # In the order in which they need each other.
   local module number=0
-  for module in virtio virtio_ring virtio_mmio failover net_failover virtio_net; do
+  for module in virtio_ring virtio virtio_mmio failover net_failover virtio_net; do
     cp "$(find "$work/deb/lib/modules" -name $module.ko)" \
       "$work/out/modules/$(printf %02d $number).ko"
     number=$((number + 1))
