@@ -104,20 +104,22 @@ def medians(report, chosen):
             for name, of in ((s.name, runs.get(s.name)) for s in chosen) if of}
 
 
-COLUMNS = (("total_ms", "total ms"), ("to_first_instruction_ms", "first insn"),
-           ("to_main_ms", "main"), ("to_listen_ms", "listen"), ("insns", "instructions"),
-           ("blocks", "blocks"), ("device_accesses", "accesses"), ("qemu_peak_kB", "QEMU kB"),
+COLUMNS = (("total_ms", "total ms"), ("qemu_cpu_ms", "CPU ms"),
+           ("to_first_instruction_ms", "first insn"), ("to_main_ms", "main"),
+           ("to_listen_ms", "listen"), ("insns", "instructions"), ("blocks", "blocks"),
+           ("device_accesses", "accesses"), ("qemu_peak_kB", "QEMU kB"),
            ("image_bytes", "image bytes"))
+RATIOS = ("total_ms", "qemu_cpu_ms")
 
 
 def table(of):
-    null = of.get("null", {}).get("total_ms")
-    print(f"{'median':<20}" + "".join(f"{title:>13}" for _, title in COLUMNS) + "   x null guest")
+    null = of.get("null")
+    print(f"{'median':<20}" + "".join(f"{title:>13}" for _, title in COLUMNS) + "   x null guest (by CPU)")
     for name, figures in of.items():
         cells = "".join(f"{figures[key]:>13,.1f}" if key.endswith("_ms") and key in figures else
                         f"{figures[key]:>13,.0f}" if key in figures else f"{'':>13}"
                         for key, _ in COLUMNS)
-        ratio = f"{figures['total_ms'] / null:>15.2f}" if null else ""
+        ratio = "   {:.2f} ({:.2f})".format(*(figures[k] / null[k] for k in RATIOS)) if null else ""
         print(f"{name:<20}{cells}{ratio}")
 
 

@@ -92,6 +92,12 @@ public:
   double since_start() const { return now_ms() - started_; }
   double started() const { return started_; }
   long peak_kb() const { return usage_.ru_maxrss; }
+  // Of QEMU, user and system: says more than the clock where the host has other things to do.
+  double cpu_ms() const {
+    const timeval &u = usage_.ru_utime, &s = usage_.ru_stime;
+    return static_cast<double>(u.tv_sec + s.tv_sec) * 1e3 +
+           static_cast<double>(u.tv_usec + s.tv_usec) * 1e-3;
+  }
   const std::string& console() const { return text_; }
 
   // Reads the console until it holds `text`, or to its end if there is none. False: too long, or
@@ -210,6 +216,7 @@ void boot(benchmark::State& state, const target& t) {
     }
     state.SetIterationTime(*took * 1e-3);
     state.counters["to_" + std::string(t.port ? "answer" : "power_off") + "_ms"] = *took;
+    state.counters["qemu_cpu_ms"] = m.cpu_ms();
     state.counters["qemu_peak_kB"] = static_cast<double>(m.peak_kb());
   }
   if (!plugin.empty() && !t.marks.empty())

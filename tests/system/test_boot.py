@@ -90,13 +90,13 @@ def test_every_instruction_belongs_to_a_stage(app, tmp_path):
     assert sum(s["faults"] for s in stages) > 0
 
 
-def bench_boot(tmp_path, *options):
+def bench_boot(tmp_path, *options, timeout=300):
     report, picture = tmp_path / "boot.json", tmp_path / "boot.svg"
     subprocess.run(["cmake", "--build", ROOT / "build" / "cmake", "--target", "boot_bench",
                     "insn_count"], check=True, stdout=subprocess.DEVNULL, timeout=300)
     done = subprocess.run([ROOT / "bench" / "bench_boot.py", *options, "--repetitions", "1",
                            "--accel", "tcg",
-                           "--report", report, "--picture", picture], text=True, timeout=300,
+                           "--report", report, "--picture", picture], text=True, timeout=timeout,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     print(done.stdout)
     assert done.returncode == 0
@@ -106,7 +106,7 @@ def bench_boot(tmp_path, *options):
     return runs, picture
 
 
-COUNTS = {"insns", "blocks", "device_accesses", "image_bytes", "qemu_peak_kB"}
+COUNTS = {"insns", "blocks", "device_accesses", "image_bytes", "qemu_peak_kB", "qemu_cpu_ms"}
 
 
 def test_the_benchmark_reports_every_figure(app, tmp_path):
@@ -128,6 +128,15 @@ def test_the_benchmark_reports_every_figure(app, tmp_path):
     text = " ".join(e.text or "" for e in drawing.iter())
     assert drawing.tag.endswith("svg")
     assert {"hello", "redis", "threads", "network"} <= set(re.findall(r"\w+", text))
+
+
+@pytest.mark.full
+def test_a_small_linux_is_built_and_measured_beside(app, tmp_path):
+    app("hello")
+    runs, _ = bench_boot(tmp_path, "hello", "--linux", "tiny", timeout=3000)
+    linux = runs["linux-tiny/hello"]
+    assert {"to_first_instruction_ms", "to_main_ms", "to_power_off_ms", *COUNTS} <= set(linux)
+    assert linux["insns"] > 100 * runs["oblako/hello"]["insns"]
 
 
 def test_systems_of_a_users_own_are_measured_beside_ours(app, tmp_path):
