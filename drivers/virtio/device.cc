@@ -38,11 +38,8 @@ uint64_t device_setup::offered() {
 result<void> device_setup::negotiate(uint64_t wanted) {
   if (!reset())
     return error::io;
-  uint8_t status = spec::status_acknowledge;
-  transport_.set_status(status);
-  status |= spec::status_driver;
-  transport_.set_status(status);
-
+  transport_.set_status(spec::status_acknowledge);
+  transport_.set_status(spec::status_acknowledge | spec::status_driver);
   if (!(offered() & spec::feature_version_1)) {
     log::error("%s: a device from before virtio 1.0", name());
     give_up();
@@ -50,9 +47,21 @@ result<void> device_setup::negotiate(uint64_t wanted) {
   }
   features_ = offered() & (wanted | spec::feature_version_1 | spec::feature_event_index |
                            spec::feature_indirect_descriptors);
+  return agree();
+}
+
+result<void> device_setup::renegotiate() {
+  if (!reset())
+    return error::io;
+  transport_.set_status(spec::status_acknowledge);
+  transport_.set_status(spec::status_acknowledge | spec::status_driver);
+  TRY(agree());
+  return transport_.reconnect_config();
+}
+
+result<void> device_setup::agree() {
   transport_.accept_features(features_);
-  status |= spec::status_features_ok;
-  transport_.set_status(status);
+  transport_.set_status(spec::status_acknowledge | spec::status_driver | spec::status_features_ok);
   if (!(transport_.status() & spec::status_features_ok)) {
     log::error("%s: refuses features 0x%lx", name(), features_);
     give_up();
@@ -97,6 +106,14 @@ result<virtqueue*> device_setup::add_queue(uint16_t index, uint16_t size_limit,
   }
   (*made)->set_doorbell(*bell);
   return made->release();
+}
+
+result<void> device_setup::restart_queue(uint16_t index, virtqueue& q) {
+  q.restart();
+  const ring_memory& m = q.memory();
+  q.set_doorbell(TRY(transport_.start_queue(
+      index, q.size(), {to_device(m.descriptors), to_device(m.available), to_device(m.used)})));
+  return {};
 }
 
 void device_setup::finish() {

@@ -23,6 +23,12 @@ public:
   // Errors: nxio (no such queue), nomem, nospc, io.
   result<virtqueue*> add_queue(uint16_t index, uint16_t size_limit, arch::interrupt_handler handler,
                                void* context);
+  // A device that asked for a reset (3.1.1 again): resets it and agrees on the same features. Then
+  // nothing is the device's any more; the driver takes its chains back, restarts its queues and
+  // ends with finish(). Errors: io; the device is given up then, but may not have stopped.
+  result<void> renegotiate();
+  result<void> restart_queue(uint16_t index, virtqueue& q);
+
   // From here on the device is live.
   void finish();
   // Gives the device up for good: it is told, and stops. False: it does not confirm that it
@@ -46,6 +52,7 @@ public:
 
 private:
   bool reset();
+  result<void> agree();
 
   transport& transport_;
   uint64_t offered_ = 0;

@@ -104,6 +104,7 @@ public:
     config_ = {handler, context};
     return {};
   }
+  result<void> reconnect_config() override { return {}; }
 
   uint8_t read_config(uint32_t offset) override {
     if (offset >= config_bytes_)

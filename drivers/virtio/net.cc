@@ -90,8 +90,10 @@ public:
   bool receive(net::received_frame& out) override {
     if (__atomic_load_n(&config_changed_, __ATOMIC_RELAXED)) [[unlikely]]
       take_config_change();
-    if (receiver_->receive(out)) [[likely]]
+    if (receiver_->receive(out)) [[likely]] {
+      resets_in_vain_ = 0;
       return true;
+    }
     notice_breakage();
     return false;
   }
@@ -183,10 +185,36 @@ private:
     __atomic_store_n(&config_changed_, 0u, __ATOMIC_SEQ_CST); // before the look: none is lost
     if (setup_.needs_reset()) {
       log::error("%s: the device asks for a reset", name());
-      receive_queue_->mark_broken();
-      return notice_breakage();
+      if (++resets_in_vain_ > max_resets_in_vain || !restart().ok()) {
+        receive_queue_->mark_broken();
+        return notice_breakage();
+      }
     }
     read_status();
+  }
+
+  // 2.1.1: the device has failed and starts anew. What it held is lost, as on a wire.
+  result<void> restart() {
+    if (broken())
+      return error::io;
+    TRY(setup_.renegotiate());
+    transmitter_->drop_all();
+    receiver_->take_all_back();
+    command_pending_ = false;
+    if (control_queue_) {
+      completion c;
+      while (control_queue_->take_abandoned(c)) {
+      }
+      TRY(setup_.restart_queue(control_queue, *control_queue_));
+    }
+    TRY(setup_.restart_queue(receive_queue, *receive_queue_));
+    TRY(setup_.restart_queue(transmit_queue, *transmit_queue_));
+    receiver_->fill(); // no notification before the device is live (3.1.1)
+    disable_interrupts();
+    transmit_queue_->disable_interrupts();
+    setup_.finish();
+    receive_queue_->notify_always();
+    return {};
   }
 
   // 5.1.6.5.4: tells the host that its request was heard. The answer is not waited for; the
@@ -252,6 +280,9 @@ private:
   bool link_up_ = true;
   bool announce_ = false;
   bool stopped_ = false;
+  // Of a device that asks again and again, without a frame in between, nothing more is expected.
+  static constexpr unsigned max_resets_in_vain = 8;
+  unsigned resets_in_vain_ = 0;
 
   // Read by the device; the object lies on the kernel heap.
   struct {

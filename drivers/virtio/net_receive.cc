@@ -69,6 +69,14 @@ bool net_receiver::post(buffer* b) {
 result<void> net_receiver::start(size_t target, size_t limit) {
   target_ = min_of(target, size_t{queue_.size()});
   limit_ = max_of(limit, target_ * (page_size << order_));
+  fill();
+  // With little memory the ring is as long as it went.
+  target_ = posted_;
+  spare_ = order_ ? target_ / 2 : 0;
+  return posted_ >= fewest_buffers ? result<void>{} : error::nomem;
+}
+
+void net_receiver::fill() {
   while (posted_ < target_) {
     buffer* b = obtain();
     if (!b)
@@ -78,10 +86,6 @@ result<void> net_receiver::start(size_t target, size_t limit) {
       break;
     }
   }
-  // With little memory the ring is as long as it went.
-  target_ = posted_;
-  spare_ = order_ ? target_ / 2 : 0;
-  return posted_ >= fewest_buffers ? result<void>{} : error::nomem;
 }
 
 void net_receiver::refill() {
@@ -89,15 +93,7 @@ void net_receiver::refill() {
     return;
   const uint16_t seen_by_device = queue_.available_to_device();
   const size_t before = posted_;
-  while (posted_ < target_) {
-    buffer* b = obtain();
-    if (!b)
-      break;
-    if (!post(b)) {
-      give_back(b);
-      break;
-    }
-  }
+  fill();
   // A device that found the ring too empty may have missed, between its look and its request to be
   // told, that we refilled; the event index then keeps us silent for ever (QEMU before 9.1).
   // Telling it in any case whenever the ring had run low costs little and cannot stall.
@@ -189,6 +185,21 @@ void net_receiver::release(net::received_frame& f) {
     give_back(b);
     b = next;
   }
+}
+
+void net_receiver::take_all_back() {
+  completion done;
+  while (queue_.take_abandoned(done)) {
+    --posted_;
+    give_back(static_cast<buffer*>(done.cookie));
+  }
+  for (buffer* b = first_; b;) {
+    buffer* next = b->next;
+    give_back(b);
+    b = next;
+  }
+  first_ = last_ = nullptr;
+  missing_ = 0;
 }
 
 void net_receiver::drop_all() {

@@ -30,6 +30,10 @@ public:
   void refill();
   // After the device has been reset: everything it held is free memory.
   void drop_all();
+  // The same, but the buffers wait for fill().
+  void take_all_back();
+  // Puts buffers on the ring; the device is not told.
+  void fill();
 
   uint64_t frames() const { return frames_; }
   uint64_t bytes() const { return bytes_; }

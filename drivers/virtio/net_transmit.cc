@@ -89,6 +89,7 @@ void net_transmitter::drop_all() {
   completion c;
   while (queue_.take_abandoned(c))
     finish(static_cast<slot*>(c.cookie));
+  waiting_ = false;
 }
 
 } // namespace oblako::virtio

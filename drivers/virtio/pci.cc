@@ -104,9 +104,12 @@ public:
     return entry.ok() ? result<void>{} : entry.code();
   }
   result<void> connect_config(arch::interrupt_handler handler, void* context) override {
-    const uint16_t entry = TRY(connect(config_source, handler, context));
-    common_.store(reg::config_msix_vector, entry);
-    return common_.load(reg::config_msix_vector) == entry ? result<void>{} : error::io;
+    config_entry_ = TRY(connect(config_source, handler, context));
+    return reconnect_config();
+  }
+  result<void> reconnect_config() override {
+    common_.store(reg::config_msix_vector, config_entry_);
+    return common_.load(reg::config_msix_vector) == config_entry_ ? result<void>{} : error::io;
   }
 
   uint8_t read_config(uint32_t offset) override {
@@ -117,6 +120,7 @@ public:
 private:
   static constexpr size_t max_sources = 8;
   static constexpr uint16_t config_source = 0xfffe;
+  uint16_t config_entry_ = 0; // of the interrupt table
 
   // Somebody who wants to hear of an interrupt, and the table entry it comes through.
   struct source {

@@ -33,6 +33,8 @@ public:
   virtual result<void> connect_queue(uint16_t index, arch::interrupt_handler handler,
                                      void* context) = 0;
   virtual result<void> connect_config(arch::interrupt_handler handler, void* context) = 0;
+  // After a reset the device has forgotten where to send the latter. Errors: io.
+  virtual result<void> reconnect_config() = 0;
 
   virtual uint8_t read_config(uint32_t offset) = 0;
   virtual uint32_t config_generation() = 0;

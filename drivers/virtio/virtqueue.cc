@@ -42,12 +42,21 @@ void chain::add(device_addr address, uint32_t length, uint16_t flags) {
 }
 
 virtqueue::virtqueue(const ring_memory& memory, uint16_t size, queue_features features)
-    : memory_(memory), size_(size), features_(features), free_count_(size) {
-  memset(memory_.descriptors, 0, spec::descriptor_table_bytes(size));
-  memset(memory_.available, 0, spec::available_ring_bytes(size));
-  memset(memory_.used, 0, spec::used_ring_bytes(size));
-  for (uint16_t i = 0; i < size; ++i)
+    : memory_(memory), size_(size), features_(features) {
+  restart();
+}
+
+void virtqueue::restart() {
+  OBLAKO_ASSERT(in_flight_ == 0);
+  memset(memory_.descriptors, 0, spec::descriptor_table_bytes(size_));
+  memset(memory_.available, 0, spec::available_ring_bytes(size_));
+  memset(memory_.used, 0, spec::used_ring_bytes(size_));
+  for (uint16_t i = 0; i < size_; ++i)
     memory_.records[i] = {nullptr, nullptr, 0, static_cast<uint16_t>(i + 1), 0};
+  broken_ = false;
+  free_head_ = 0;
+  free_count_ = size_;
+  available_index_ = notified_index_ = used_index_ = used_seen_ = 0;
 }
 
 result<chain> virtqueue::begin(uint16_t buffers) {

@@ -130,6 +130,9 @@ public:
   bool take_completed(completion& out);
   // Takes back chains the device never finished, after a reset. False: no more.
   bool take_abandoned(completion& out);
+  // As new, for a device that has been reset. Everything has been taken back.
+  void restart();
+  const ring_memory& memory() const { return memory_; }
   bool has_completed() const;
 
   // Tells the device about what was submitted since the last call, if it wants to know.
@@ -160,7 +163,7 @@ private:
   const queue_features features_;
   bool broken_ = false;
   uint16_t free_head_ = 0;
-  uint16_t free_count_;
+  uint16_t free_count_ = 0;
   uint16_t in_flight_ = 0;
   uint16_t available_index_ = 0; // next to fill; what was published last
   uint16_t notified_index_ = 0;  // available_index_ at the last notify

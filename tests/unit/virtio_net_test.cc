@@ -114,6 +114,7 @@ struct fake_bus final : virtio::transport {
   uint8_t device_status = 0x80; // whatever the firmware left
   std::vector<uint8_t> statuses;
   bool refuse_features = false, stuck = false;
+  int reconnected = 0;
   uint16_t capacity[3] = {256, 256, 64};
   uint8_t config[12] = {0x52, 0x54, 0, 1, 2, 3, 1, 0, 1, 0, 0x28, 0x23}; // mac, status, pairs, mtu
   std::vector<void*> rings;
@@ -154,6 +155,10 @@ struct fake_bus final : virtio::transport {
   }
   result<void> connect_config(arch::interrupt_handler h, void* c) override {
     config_handler = {h, c};
+    return {};
+  }
+  result<void> reconnect_config() override {
+    ++reconnected;
     return {};
   }
   uint8_t read_config(uint32_t offset) override {
@@ -661,19 +666,98 @@ TEST_F(virtio_net, lying_lengths_and_counts_end_the_device_cleanly) {
   }
 }
 
-TEST_F(virtio_net, reset_needed_while_the_stack_holds_frames) {
+// 2.1.1: the device asks for a reset, gets one, and goes on; what it held has come back.
+TEST_F(virtio_net, starts_anew_when_the_device_needs_a_reset) {
   net::device& d = start();
+  sent_log log;
+  const char byte = 0;
+  const net::segment part{&byte, 1};
   net::received_frame held, f;
-  ASSERT_TRUE(deliver(9000, 3));
-  ASSERT_TRUE(d.receive(held));
-  bus.device_status |= 64;
-  bus.config_handler.first(bus.config_handler.second);
-  EXPECT_FALSE(d.receive(f));
-  EXPECT_TRUE(d.broken());
-  EXPECT_EQ(pages.size(), 3u); // only what the stack holds
-  EXPECT_EQ(check_frame(held, 3), 9000u);
-  d.release_frame(held);
+  for (int round = 1; round <= 20; ++round) {
+    ASSERT_TRUE(deliver(9000, 3));
+    ASSERT_TRUE(d.receive(held));
+    // A frame half received, some half sent, the announcement's answer under way.
+    auto r = bus.rx().take();
+    auto* to = static_cast<uint8_t*>(to_host(r.pieces[0].address));
+    memset(to, 0, 12);
+    to[10] = 2;
+    bus.rx().complete(r.head, 1000);
+    EXPECT_FALSE(d.receive(f));
+    while (d.transmit(&part, 1, {}, sent_log::record, to_host(5)).ok()) {
+    }
+    const size_t under_way = bus.sizes[1] / 2u;
+    bus.config[6] = 3;
+    bus.statuses.clear();
+    bus.rang(0);
+    bus.rang(1);
+    bus.device_status |= 64;
+    bus.config_handler.first(bus.config_handler.second);
+    EXPECT_FALSE(d.receive(f));
+    EXPECT_EQ(bus.statuses, (std::vector<uint8_t>{0, 1, 3, 11, 15}));
+    EXPECT_EQ(bus.reconnected, round);
+    EXPECT_EQ(bus.accepted, qemu_features & ~(bit(9) | bit(13) | bit(18)));
+    EXPECT_FALSE(d.broken());
+    EXPECT_TRUE(d.link_up());
+    EXPECT_TRUE(bus.rang(0));
+    EXPECT_EQ(bus.rx().waiting(), 64);
+    EXPECT_EQ(log.done.size(), under_way);
+    log.done.clear();
+    // What the stack held is untouched, and returns to the pool.
+    EXPECT_EQ(check_frame(held, 3), 9000u);
+    d.release_frame(held);
+    EXPECT_EQ(pages.size(), 64u);
+    EXPECT_TRUE(d.take_announce_request());
+    EXPECT_TRUE(bus.rang(2));
+    // Both directions work.
+    ASSERT_TRUE(deliver(1514, 8));
+    ASSERT_TRUE(d.receive(f));
+    EXPECT_EQ(check_frame(f, 8), 1514u);
+    d.release_frame(f);
+    ASSERT_TRUE(d.transmit(&part, 1, {}, sent_log::record, to_host(6)).ok());
+    d.flush();
+    EXPECT_TRUE(bus.rang(1));
+    bus.tx().complete(bus.tx().take().head, 0);
+    d.reclaim_transmitted();
+    EXPECT_EQ(log.done, std::vector<uintptr_t>{6});
+    log.done.clear();
+  }
+}
+
+TEST_F(virtio_net, a_device_that_does_nothing_but_ask_for_resets_is_given_up) {
+  net::device& d = start();
+  net::received_frame f;
+  int resets = 0;
+  for (; !d.broken() && resets < 100; ++resets) {
+    bus.device_status |= 64;
+    bus.config_handler.first(bus.config_handler.second);
+    EXPECT_FALSE(d.receive(f));
+  }
+  EXPECT_EQ(resets, 9);
+  EXPECT_EQ(bus.statuses.back(), 0x80);
   EXPECT_EQ(pages.size(), 0u);
+}
+
+TEST_F(virtio_net, a_device_that_cannot_be_reset_is_given_up) {
+  for (bool stuck : {true, false}) {
+    fake_bus other;
+    present = &other;
+    net::device& d = start();
+    net::received_frame held, f;
+    std::swap(bus.queues[0], other.queues[0]);
+    ASSERT_TRUE(deliver(9000, 3));
+    ASSERT_TRUE(d.receive(held));
+    std::swap(bus.queues[0], other.queues[0]);
+    (stuck ? other.stuck : other.refuse_features) = true;
+    other.device_status |= 64;
+    other.config_handler.first(other.config_handler.second);
+    EXPECT_FALSE(d.receive(f));
+    EXPECT_TRUE(d.broken());
+    // A device that has not stopped may still write to its buffers.
+    EXPECT_EQ(pages.size(), stuck ? 64u : 3u);
+    EXPECT_EQ(check_frame(held, 3), 9000u);
+    d.release_frame(held);
+    forget(pages);
+  }
 }
 
 TEST_F(virtio_net, a_device_that_will_not_stop_keeps_its_buffers) {
