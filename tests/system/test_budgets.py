@@ -67,3 +67,8 @@ def test_redis_per_request(app, tmp_path, command, pipeline):
     skip_without_tap()
     assert f"{command} P{pipeline} c50" in within(app, "redis", tmp_path, "--per-request", command,
                                                   "-P", pipeline)
+
+
+def test_bulk(app, tmp_path):
+    skip_without_tap()
+    assert {"received MB", "sent MB"} <= within(app, "system-bulk", tmp_path, "--bulk")
