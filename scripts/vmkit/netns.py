@@ -57,6 +57,9 @@ class Namespace:
             os.close(self._fd)
             self._fd = None
 
+    def fileno(self):
+        return self._fd
+
     def __enter__(self):
         return self
 

@@ -1,12 +1,16 @@
 """Bulk TCP both ways, every octet compared: with the device's offloads and without each of them,
 over IPv4 and IPv6, in pieces of all sizes, with little memory and slow readers."""
 
+import os
+import re
+import subprocess
 import threading
 import time
 
 import pytest
 
 from tests.system import bulk
+from vmkit import netns
 
 MB = 1 << 20
 
@@ -26,7 +30,7 @@ DEVICES = {
 @pytest.fixture
 def start(boot):
     def start(**how):
-        guest = boot("system-bulk", "tap", **how)
+        guest = boot("system-bulk", how.pop("network", "tap"), **how)
         guest.wait_console("bulk: ready")
         return guest
 
@@ -94,3 +98,48 @@ def test_a_reader_that_stops_now_and_then(start):
 @pytest.mark.parametrize("machine", ["q35"])
 def test_over_pci(start, machine):
     both_ways(start(machine=machine), 4, 128 << 10)
+
+
+@pytest.fixture
+def narrow(start, namespace_with_tap):
+    """A guest behind a router whose way out is slower than what comes in and whose queue is short:
+    it cuts large segments and drops some of the packets. narrow() -> the guest, as seen from the
+    far side."""
+    near, far = namespace_with_tap, netns.Namespace()
+    with near.entered():
+        near.run("ip", "link", "add", "out", "type", "veth", "peer", "name", "far")
+        near.run("ip", "link", "set", "far", "netns", f"/proc/{os.getpid()}/fd/{far.fileno()}")
+        near.run("ip", "address", "add", "10.9.0.1/24", "dev", "out")
+        near.run("ip", "link", "set", "out", "up")
+        near.sysctl("net/ipv4/ip_forward", "1")
+        for device in ("out", "tap0"):
+            near.run("tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", "100mbit",
+                     "burst", "20kb", "limit", "80kb")
+    with far.entered():
+        far.run("ip", "address", "add", "10.9.0.2/24", "dev", "far")
+        far.run("ip", "link", "set", "far", "up")
+        far.run("ip", "route", "add", "default", "via", "10.9.0.1")
+
+    def boot(**how):
+        guest = start(network=near, **how)
+        guest.inside = far.entered
+        return guest
+
+    yield boot
+    far.close()
+
+
+def dropped(namespace, device):
+    with namespace.entered():
+        out = subprocess.run(["tc", "-s", "qdisc", "show", "dev", device], check=True,
+                             stdout=subprocess.PIPE, text=True).stdout
+    return int(re.search(r"dropped (\d+)", out)[1])
+
+
+def test_packets_of_large_segments_are_lost(narrow):
+    guest = narrow()
+    near = guest.namespace
+    size = 6 * MB
+    assert bulk.take(guest, "pattern", size) == size
+    assert dropped(near, "out") > 0
+    assert bulk.give(guest, "check", size) == f"ok {size}"
