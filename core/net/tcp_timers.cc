@@ -8,6 +8,7 @@
 #include "core/net/tcp_timers.hh"
 
 #include "core/base/types.hh"
+#include "core/net/tcp_recovery.hh"
 #include "core/net/tcp_watch.hh"
 #include "core/net/timer_wheel.hh"
 #include "core/net/timers.hh"
@@ -195,6 +196,7 @@ outcome retransmit(tcp_pcb& c) {
     c.rtime = -1;
     return outcome::goes_on;
   }
+  forget_recovery(c);
   // A segment that is still with the device stays there: try again soon.
   if (tcp_rexmit_rto_prepare(&c) != ERR_OK && c.unacked)
     return outcome::goes_on;

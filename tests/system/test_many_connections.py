@@ -105,6 +105,34 @@ def hold(boot, count):
         assert before - after < 64 * count + (1 << 20), f"{before - after} bytes did not come back"
 
 
+def open_and_close(boot, count):
+    """Connections one after the other: afterwards as much memory is free as before."""
+    guest = boot("system-echo", "tap", memory=64, limit=3600)
+    guest.address = (guest.address[0], 7)
+    guest.wait_console("echo: listening")
+
+    def cycles(n):
+        for _ in range(n):
+            with guest.connect(60) as s:
+                s.sendall(b"hello")
+                assert s.recv(100) == b"hello"
+
+    cycles(300)
+    before, _ = free_memory(guest, 0)
+    cycles(count)
+    after, _ = free_memory(guest, 0)
+    assert before - after < 128 * 1024, f"{before - after} bytes did not come back"
+
+
+def test_two_thousand_one_after_the_other(boot):
+    open_and_close(boot, 2_000)
+
+
+@pytest.mark.full
+def test_a_hundred_thousand_one_after_the_other(boot):
+    open_and_close(boot, 100_000)
+
+
 def test_ten_thousand_connections(boot):
     hold(boot, 10_000)
 

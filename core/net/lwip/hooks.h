@@ -65,6 +65,17 @@ void oblako_tcp_time_wait(struct tcp_pcb *connection);
        ? 0                                                                                         \
        : ((pcb)->challenged = tcp_ticks, 1))
 
+/* Recovery from loss (patch 33, core/net/tcp_recovery.cc). */
+struct tcp_sack_range;
+u8_t oblako_tcp_sack(struct tcp_pcb *connection, const struct tcp_sack_range *blocks, u8_t count);
+void oblako_tcp_duplicate(struct tcp_pcb *connection);
+u8_t oblako_tcp_recovering(struct tcp_pcb *connection, u32_t acknowledged);
+void oblako_tcp_partial(struct tcp_pcb *connection, u32_t bytes);
+#define LWIP_HOOK_TCP_SACK oblako_tcp_sack
+#define LWIP_HOOK_TCP_DUPLICATE oblako_tcp_duplicate
+#define LWIP_HOOK_TCP_RECOVERING oblako_tcp_recovering
+#define LWIP_HOOK_TCP_PARTIAL oblako_tcp_partial
+
 /* Timers of connections (patch 30, core/net/tcp_timers.cc). Nothing that begins now is due earlier
  * than OBLAKO_TCP_NEAR, so a timer that fires by then will see to it. */
 void oblako_tcp_arm(struct tcp_pcb *connection);
