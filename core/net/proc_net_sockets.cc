@@ -3,11 +3,13 @@
 #include "core/fs/pseudo.hh"
 #include "core/net/proc_net.hh"
 #include "core/net/stack.hh"
+#include "core/net/tcp_handshake.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/udp_socket.hh"
 #include "core/net/unix_socket.hh"
 #include "lwip/priv/tcp_priv.h"
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 // Brings this file in with the sockets; what of it stays is up to who refers to the functions.
@@ -95,8 +97,6 @@ row row_of(const tcp_pcb& c) {
   }
   r.remote = c.remote_ip;
   r.remote_port = c.remote_port;
-  if (c.state == TIME_WAIT)
-    return r;
   r.to_send = c.snd_lbb - c.lastack;
   r.received = owner && c.state != SYN_RCVD ? owner->unread() : 0;
   r.retransmits = c.nrtx;
@@ -113,11 +113,26 @@ void write_tcp(fs::text_builder& out, int domain) {
   out.append("%s", header);
   stack_guard guard;
   unsigned number = 0;
-  for (const tcp_pcb* list : {tcp_listen_pcbs.pcbs, tcp_active_pcbs, tcp_tw_pcbs})
+  for (const tcp_pcb* list : {tcp_listen_pcbs.pcbs, tcp_active_pcbs})
     for (const tcp_pcb* c = list; c; c = c->next)
       if (domain_of(*c) == domain)
         append_row(out, number++, row_of(*c), domain, domain == AF_INET ? 149 : 0,
                    "1 0000000000000000 100 0 0 10 0");
+  struct rest {
+    fs::text_builder& out;
+    unsigned& number;
+    int domain;
+  } r{out, number, domain};
+  for_each_time_wait(
+      [](const blockless_connection& c, void* to) {
+        auto& r = *static_cast<rest*>(to);
+        if ((IP_IS_V6_VAL(c.remote) ? AF_INET6 : AF_INET) != r.domain)
+          return;
+        const row line = {c.local, c.remote, c.local_port, c.remote_port, TCP_TIME_WAIT, 0, 0, 0};
+        append_row(r.out, r.number++, line, r.domain, r.domain == AF_INET ? 149 : 0,
+                   "3 0000000000000000");
+      },
+      &r);
 }
 
 void write_udp(fs::text_builder& out, int domain) {
@@ -220,7 +235,7 @@ void write_proc_sockstat(fs::text_builder& out) {
     udp += udp_socket::owner_of(*u) != nullptr && u->local_port != 0;
   const unsigned active = length_of(tcp_active_pcbs), listening = length_of(tcp_listen_pcbs.pcbs);
   out.append("sockets: used %u\nTCP: inuse %u orphan %u tw %u alloc %u mem %lu\n", sockets,
-             active + listening, orphans, length_of(tcp_tw_pcbs), active + listening,
+             active + listening, orphans, time_wait_count(), active + listening,
              ulong{unread_bytes / page_size});
   out.append("UDP: inuse %u mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n", udp);
 }

@@ -2,6 +2,7 @@
 // follows from the flow alone (rendezvous hashing): the same one as long as it is there, and when
 // one goes only its flows move.
 #include "core/net/port.hh"
+#include "core/net/tcp_handshake.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/udp_socket.hh"
 #include "hooks.h"
@@ -58,9 +59,9 @@ Block* heaviest(Block* list, Block* found, flow f, InGroup in_group) {
 
 } // namespace
 
-extern "C" {
+namespace oblako::net {
 
-tcp_pcb_listen* oblako_tcp_listener(tcp_pcb_listen* found, u16_t remote_port) {
+tcp_pcb_listen* choose_listener(tcp_pcb_listen* found, uint16_t remote_port) {
   const auto shares = [](const tcp_pcb_listen* l) {
     return l->callback_arg && static_cast<tcp_socket*>(l->callback_arg)->shares_port();
   };
@@ -69,7 +70,9 @@ tcp_pcb_listen* oblako_tcp_listener(tcp_pcb_listen* found, u16_t remote_port) {
   return heaviest(tcp_listen_pcbs.listen_pcbs, found, current_flow(remote_port), shares);
 }
 
-udp_pcb* oblako_udp_receiver(udp_pcb* found, u16_t remote_port) {
+} // namespace oblako::net
+
+extern "C" udp_pcb* oblako_udp_receiver(udp_pcb* found, u16_t remote_port) {
   const auto shares = [](const udp_pcb* u) {
     const udp_socket* owner = udp_socket::owner_of(*u);
     return owner && !(u->flags & UDP_FLAGS_CONNECTED) && owner->shares_port();
@@ -78,5 +81,3 @@ udp_pcb* oblako_udp_receiver(udp_pcb* found, u16_t remote_port) {
     return found;
   return heaviest(udp_pcbs, found, current_flow(remote_port), shares);
 }
-
-} // extern "C"

@@ -338,6 +338,14 @@ uint64_t next_handshake() {
   return due;
 }
 
+void for_each_time_wait(void (*visit)(const blockless_connection& c, void* context),
+                        void* context) {
+  for (const time_wait_record* r = ended.oldest(); r; r = r->younger)
+    visit({address_of(r->key.local, r->key), address_of(r->key.remote, r->key), r->key.local_port,
+           r->key.remote_port},
+          context);
+}
+
 unsigned time_wait_count() {
   return ended.count();
 }
@@ -352,6 +360,7 @@ using namespace oblako::net;
 extern "C" {
 
 tcp_pcb* oblako_tcp_listen_input(tcp_pcb_listen* l, const oblako_tcp_segment* s) {
+  l = choose_listener(l, s->header->src);
   const uint32_t isn = isn_after_time_wait;
   isn_after_time_wait = 0;
   const flow f = flow_of_packet(*s);

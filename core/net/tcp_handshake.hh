@@ -2,7 +2,10 @@
 // TIME_WAIT. Private to core/net.
 #pragma once
 
+#include "lwip/ip_addr.h"
 #include <stdint.h>
+
+struct tcp_pcb_listen;
 
 namespace oblako::net {
 
@@ -11,6 +14,17 @@ void start_handshakes();
 bool run_handshakes();
 // Units: monotonic nanoseconds; time::no_deadline if nothing waits.
 uint64_t next_handshake();
+
+// Of the listeners that share the found one's address (SO_REUSEPORT), the one that gets the packet
+// being looked at (shared_address.cc).
+tcp_pcb_listen* choose_listener(tcp_pcb_listen* found, uint16_t remote_port);
+
+// Calls visit() with each connection in TIME_WAIT.
+struct blockless_connection {
+  ip_addr_t local, remote;
+  uint16_t local_port, remote_port;
+};
+void for_each_time_wait(void (*visit)(const blockless_connection& c, void* context), void* context);
 
 // How many connections wait in TIME_WAIT, and how many are half open.
 unsigned time_wait_count();

@@ -168,6 +168,7 @@ result<void> tcp_socket::set_tcp_option(int name, int value) {
   // Without Nagle or the cork, what was held back may go.
   if (pcb_ && phase_ == phase::connected && (no_delay_ || !cork_)) {
     corked_bytes_ = 0;
+    held_back_ = false;
     tcp_output(pcb_);
   }
   return {};

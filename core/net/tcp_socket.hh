@@ -50,6 +50,8 @@ public:
 private:
   friend bool given_up(const tcp_pcb& c);
   friend bool patience_ends(const tcp_pcb& c, uint32_t& due);
+  friend bool held_back(const tcp_pcb& c, uint32_t& due);
+  friend void hold_no_longer(tcp_pcb& c);
   friend void close_connections();
 
   enum class phase : uint8_t { fresh, bound, listening, connecting, connected, finished };
@@ -129,6 +131,8 @@ private:
   uint32_t received_bytes_ = 0;
   uint32_t drained_ = 0; // bytes read since the window was last considered
   uint32_t corked_bytes_ = 0;
+  uint32_t held_since_ = 0; // TCP's clock
+  bool held_back_ = false;  // less than a segment waits for more
 
   endpoint local_, remote_;
 

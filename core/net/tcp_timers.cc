@@ -123,6 +123,8 @@ earliest_of next_of(const tcp_pcb& c) {
   uint32_t due;
   if (patience_ends(c, due))
     next.add(due);
+  if (held_back(c, due))
+    next.add(due);
   return next;
 }
 
@@ -228,6 +230,8 @@ outcome look_after(tcp_pcb& c) {
     return time_out(c);
   acknowledge(c);
   finish_what_failed(c);
+  if (uint32_t due; held_back(c, due) && passed(due))
+    hold_no_longer(c);
   if (c.refused_data && tcp_process_refused_data(&c) == ERR_ABRT)
     return outcome::gone;
   if (c.ooseq && passed(reassembly_due(c)))

@@ -288,11 +288,19 @@ result<size_t> tcp_socket::queue_large(mem::io_buffers& from, size_t bytes, bool
   return error::nobufs;
 }
 
-// Sends what may be sent. With MSG_MORE or TCP_CORK only whole segments go out.
+// Sends what may be sent. With MSG_MORE or TCP_CORK only whole segments go out; the rest waits for
+// more, but not for ever (held_back()).
 void tcp_socket::push(bool more) {
-  if ((more || cork_) && corked_bytes_ < pcb_->mss)
+  if ((more || cork_) && corked_bytes_ < pcb_->mss) {
+    if (!held_back_) {
+      held_back_ = true;
+      held_since_ = tcp_ticks;
+      note_tcp_activity(*pcb_);
+    }
     return;
+  }
   corked_bytes_ = 0;
+  held_back_ = false;
   tcp_output(pcb_);
 }
 

@@ -43,6 +43,22 @@ bool patience_ends(const tcp_pcb& c, uint32_t& when) {
   return true;
 }
 
+bool held_back(const tcp_pcb& c, uint32_t& when) {
+  constexpr uint32_t longest = 200;
+  if (!c.unsent || is_orphan(c) || c.state == SYN_RCVD)
+    return false;
+  const auto& s = *static_cast<const tcp_socket*>(c.callback_arg);
+  when = s.held_since_ + longest;
+  return s.held_back_;
+}
+
+void hold_no_longer(tcp_pcb& c) {
+  auto& s = *static_cast<tcp_socket*>(c.callback_arg);
+  s.held_back_ = false;
+  s.corked_bytes_ = 0;
+  tcp_output(&c);
+}
+
 bool given_up(const tcp_pcb& c) {
   if (is_orphan(c))
     return gets_nowhere(c);

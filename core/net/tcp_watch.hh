@@ -16,6 +16,11 @@ bool given_up(const tcp_pcb& c);
 // When TCP_USER_TIMEOUT will be over, in TCP's clock; false if it does not run.
 bool patience_ends(const tcp_pcb& c, uint32_t& due);
 
+// Until when less than a segment is held back for TCP_CORK or MSG_MORE: 200 ms, as on Linux. False:
+// nothing is.
+bool held_back(const tcp_pcb& c, uint32_t& due);
+void hold_no_longer(tcp_pcb& c);
+
 // The connection's socket is closed. Of too many such connections, or with memory short, the oldest
 // is reset: once a second, while there are any.
 void watch_orphan(tcp_pcb& c);

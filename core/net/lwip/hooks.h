@@ -121,12 +121,9 @@ err_t oblako_tcp_output_if(struct pbuf *p, const ip_addr_t *src, const ip_addr_t
                            u8_t tos, u8_t protocol, struct netif *n);
 #define TCP_OUTPUT_IF oblako_tcp_output_if
 
-/* Sockets that share an address (patch 50, core/net/shared_address.cc). */
-struct tcp_pcb_listen;
+/* Datagram sockets that share an address (patch 50, core/net/shared_address.cc). */
 struct udp_pcb;
-struct tcp_pcb_listen *oblako_tcp_listener(struct tcp_pcb_listen *found, u16_t remote_port);
 struct udp_pcb *oblako_udp_receiver(struct udp_pcb *found, u16_t remote_port);
-#define LWIP_HOOK_TCP_LISTENER oblako_tcp_listener
 #define LWIP_HOOK_UDP_RECEIVER oblako_udp_receiver
 
 /* A packet of ours did not arrive (patch 51, core/net/icmp_error.cc). */
