@@ -1,6 +1,7 @@
 // signalfd: pending signals read as records. As on Linux a reader takes its own thread's signals
 // and the process's; the mask says which.
 #include "arch/x64/syscall_entry.hh"
+#include "core/base/needs.hh"
 #include "core/mem/app_memory.hh"
 #include "core/posix/file.hh"
 #include "core/posix/signal.hh"
@@ -95,6 +96,9 @@ private:
 };
 
 result<int> make_or_change(int fd, const signal_mask* app_mask, size_t size, int flags) {
+  // As for sigtimedwait: an application may read of ^C and the power button without a handler.
+  OBLAKO_NEEDS(oblako_start_signals);
+  OBLAKO_NEEDS(oblako_deliver_signals);
   if (size != sizeof(signal_mask) || (flags & ~(SFD_NONBLOCK | SFD_CLOEXEC)))
     return error::inval;
   const signal_mask mask = TRY(mem::read_app(app_mask)) & ~unblockable;
