@@ -10,6 +10,6 @@ int main(void) {
     fprintf(large, "%07d\n", i);
   if (!large || fclose(large))
     return 1;
-  char *arguments[] = {"httpd", "-d", "/srv", NULL};
+  char* arguments[] = {"httpd", "-d", "/srv", NULL};
   return httpd_main(3, arguments);
 }
