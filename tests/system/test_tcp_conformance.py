@@ -239,6 +239,37 @@ def test_data_beyond_the_window_is_not_taken(peer, echo):
     assert echo.echoes(b"near")
 
 
+def test_a_fin_beyond_the_window(peer):
+    """Out of sequence, where it does not count; then what comes before it fills the window."""
+    c = Connection(peer, HOLD)
+    window = c.open().window
+    c.send("FA", b"z" * 100, seq=window - 100)
+    for at in range(0, window, 1400):
+        c.send("A", b"x" * min(1400, window - at), seq=at)
+        if at % 14000 == 0:
+            c.wait(lambda t: t.ack == (c.seq + at + 1400) & 0xFFFFFFFF, SHORT)
+    assert peer.ping()
+    c.send("R")
+
+
+@pytest.mark.parametrize("fill", [150, 200, 250, 300])
+def test_data_behind_a_fin(peer, fill):
+    c = Connection(peer, HOLD)
+    c.open()
+    c.send("A", b"b" * 100, seq=200)
+    c.send("FA", b"a" * 100, seq=100)
+    c.send("A", b"c" * 50, seq=210)
+    c.send("FA", b"d" * 50, seq=300)
+    c.send("A", b"x" * fill, seq=0)
+    assert peer.ping()
+    c.send("A", b"x" * 400, seq=0)
+    c.send("FA", b"x" * 400, seq=0)
+    assert peer.ping()
+    peer.tell("read")
+    for offset in (150, 200, 201, 250, 300, 301, 350, 351, 400, 401):
+        c.send("R", seq=offset)
+
+
 # --- urgent data
 
 
