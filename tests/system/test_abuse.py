@@ -1,10 +1,15 @@
 """Clients that misbehave. Afterwards redis answers and memory is back where it was."""
 
 import contextlib
+import hashlib
 import random
+import re
+import signal
 import socket
 import struct
 import subprocess
+import sys
+import threading
 import time
 
 import pytest
@@ -98,6 +103,93 @@ def test_half_open_connections(guest, as_before):
         assert redis.call("PING") == "PONG"
 
 
+class Flood(threading.Thread):
+    """SYNs without pause from addresses that will never answer, beyond the guest's gateway."""
+
+    def __init__(self, guest):
+        super().__init__(daemon=True)
+        self.guest, self.enough, self.sent = guest, threading.Event(), 0
+        self.start()
+
+    def run(self):
+        source = random.Random(9)
+        with contextlib.closing(open_raw(self.guest)) as wire:
+            while not self.enough.is_set():
+                for _ in range(50):
+                    sender = "10.%d.%d.%d" % tuple(source.randrange(1, 255) for _ in range(3))
+                    wire.sendto(syn(sender, self.guest.address[0], source.randrange(1024, 65536),
+                                    6379), (self.guest.address[0], 0))
+                self.sent += 50
+                time.sleep(0.002)
+
+
+def test_a_flood_of_syns(guest, as_before):
+    """Who is connected is served all along, and who comes gets in, if need be at the third or tenth
+    try: his SYN competes with those of the flood for a place."""
+    def come(n):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with guest.redis(10) as newcomer:
+                    return newcomer.call("SET", "k", n)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+
+    with guest.redis(30) as redis:
+        flood = Flood(guest)
+        try:
+            while flood.sent < 10_000:
+                assert redis.call("PING") == "PONG"
+            for n in range(3):
+                assert come(n) == "OK"
+                assert redis.call("GET", "k") == str(n)
+        finally:
+            flood.enough.set()
+            flood.join()
+        redis.call("DEL", "k")
+
+
+STOPPED_CLIENT = """
+import hashlib, socket, sys
+s = socket.create_connection((sys.argv[1], 6379))
+s.sendall(b"GET big\\r\\n" * 50)
+print("asked", flush=True)
+total, digest = 0, hashlib.sha256()
+while total < 50 * (1_000_000 + 12):
+    data = s.recv(65536)
+    assert data
+    total += len(data)
+    digest.update(data)
+print(digest.hexdigest())
+"""
+
+
+def test_a_stopped_client_holds_nobody_up(guest, as_before):
+    """kill -STOP with 50 MB of replies outstanding. Others are served; and when it goes on, it gets
+    every byte."""
+    with guest.redis() as redis:
+        redis.call("SET", "big", "x" * 1_000_000)
+        with guest.inside():
+            client = subprocess.Popen([sys.executable, "-c", STOPPED_CLIENT, guest.address[0]],
+                                      stdout=subprocess.PIPE, text=True)
+        try:
+            assert client.stdout.readline() == "asked\n"
+            client.send_signal(signal.SIGSTOP)
+            for n in range(200):
+                with guest.redis() as other:
+                    assert other.call("SET", "k", n) == "OK"
+            assert redis.pipeline([("GET", "k")] * 500) == ["199"] * 500
+            client.send_signal(signal.SIGCONT)
+            output, _ = client.communicate(timeout=120)
+        finally:
+            client.kill()
+            client.wait()
+        expected = hashlib.sha256((b"$1000000\r\n" + b"x" * 1_000_000 + b"\r\n") * 50)
+        assert output.strip() == expected.hexdigest()
+        redis.call("DEL", "big", "k")
+
+
 def open_raw(guest):
     with guest.inside():
         s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -185,3 +277,48 @@ def test_thousands_of_short_connections(guest, as_before):
     for _ in range(5000):
         with guest.redis() as redis:
             redis.call("PING")
+
+
+@pytest.mark.full
+def test_a_hundred_thousand_short_connections(guest, as_before):
+    for _ in range(100_000):
+        with guest.redis() as redis:
+            assert redis.call("PING") == "PONG"
+
+
+@pytest.mark.full
+def test_24_million_requests_without_a_stall(boot):
+    """In one run, pipelined. Redis is asked every second: the count of commands must have grown, and
+    memory must be where it was."""
+    guest = boot("redis", "tap", memory=256, limit=7200)
+    guest.wait_redis()
+
+    def benchmark(requests):
+        with guest.inside():
+            return subprocess.Popen(
+                ["redis-benchmark", "-h", guest.address[0], "-t", "set,get", "-c", "50", "-P", "16",
+                 "-n", str(requests), "-q"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True)
+
+    benchmark(200_000).communicate(timeout=600)
+    before = settle(guest)
+    process, started = benchmark(12_000_000), time.monotonic()
+    try:
+        done = 0
+        while process.poll() is None:
+            time.sleep(1)
+            with guest.redis(30) as redis:
+                now = int(redis.info()["total_commands_processed"])
+            assert now > done + 1 or process.poll() is not None, f"a stall after {done} commands"
+            done = now
+        output = process.stdout.read()
+    finally:
+        process.kill()
+        process.wait()
+    assert len(re.findall("requests per second", output)) == 2, output
+    assert done > 23_000_000
+    after = settle(guest)
+    print(f"{done:,} commands in {time.monotonic() - started:.0f} s; resident "
+          f"{before['rss'] >> 10} kB before, {after['rss'] >> 10} kB after")
+    assert after["rss"] - before["rss"] < 2 << 20
+    assert after["used"] - before["used"] < 1 << 20
