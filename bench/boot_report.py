@@ -147,6 +147,11 @@ def wall_table(times):
     return table(("median", *(title for _, title in bench_boot.COLUMNS)), rows)
 
 
+def spoken(a):
+    beside = f", over {a.linux_repetitions} here" if a.linux != "none" else ""
+    return f"Medians, over {a.repetitions} repetitions in the table above{beside}.\n\n"
+
+
 def replace(text, name, content):
     marked = re.compile(rf"(<!-- measured: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     if not marked.search(text):
@@ -165,7 +170,7 @@ def main():
     if a.linux != "none":
         beside = bench_boot.run(APPS, a.linux, None, a.linux_repetitions, "tcg", REPORT)
     text = DOCUMENT.read_text(encoding="utf-8")
-    for name, content in (("targets", targets(figures, times, beside)), ("times", wall_table(beside)),
+    for name, content in (("targets", targets(figures, times, beside)), ("times", spoken(a) + wall_table(beside)),
                           ("hello", stage_table(figures["hello"]["stages"])),
                           ("redis", stage_table(figures["redis"]["stages"])),
                           ("estimates", estimates(figures))):
