@@ -3,6 +3,8 @@ over IPv4 and IPv6, in pieces of all sizes, with little memory and slow readers.
 
 import os
 import re
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -143,3 +145,26 @@ def test_packets_of_large_segments_are_lost(narrow):
     assert bulk.take(guest, "pattern", size) == size
     assert dropped(near, "out") > 0
     assert bulk.give(guest, "check", size) == f"ok {size}"
+
+
+def peer_window(sock):
+    """What the guest lets us send beyond what it has acknowledged: Linux's tcpi_snd_wnd."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+    if len(info) < 232:
+        pytest.skip("this Linux does not tell the peer's window")
+    return struct.unpack_from("I", info, 228)[0]
+
+
+def test_the_window_grows_with_a_reader_that_keeps_up(narrow):
+    guest = narrow(memory=256)
+    block = bulk.pattern()
+    windows = []
+    with bulk.request(guest, "check", 24 * len(block), 128 << 10) as s:
+        for _ in range(24):
+            s.sendall(block)
+            windows.append(peer_window(s))
+        assert s.makefile().readline() == f"ok {24 * len(block)}\n"
+        windows.append(peer_window(s))
+    assert windows[0] <= 256 << 10  # a 256th of memory
+    assert windows[-1] > 512 << 10
+    assert max(windows) <= 4 * MB  # a 64th
