@@ -27,6 +27,7 @@ static_assert(sizeof(frame_headers) == 34);
 constexpr size_t ip_header = 20;
 
 uint16_t packet_id;
+interface* last_learnt; // whose neighbours were sent to last
 
 neighbour& slot_of(interface& i, uint32_t ip) {
   return i.neighbours[(ip >> 24 ^ ip >> 16) % interface::neighbour_count];
@@ -62,6 +63,7 @@ void learn_neighbour(interface& i, const void* frame, uint32_t contiguous) {
   neighbour& n = slot_of(i, h->to);
   n.ip = h->to;
   n.learnt = tcp_ticks;
+  last_learnt = &i;
   __builtin_memcpy(n.header, h->ethernet, sizeof n.header);
 }
 
@@ -88,7 +90,9 @@ bool fast_input(interface& i, pbuf* p) {
   p->payload = const_cast<uint8_t*>(ip) + ip_header;
   p->len = static_cast<u16_t>(p->len - ip_header);
   p->tot_len = static_cast<u16_t>(p->tot_len - ip_header);
+  oblako_tcp_to_our_address = 1;
   tcp_input(p, &i.n);
+  oblako_tcp_to_our_address = 0;
   ip_data.current_netif = ip_data.current_input_netif = nullptr;
   ip_data.current_ip4_header = nullptr;
   return true;
@@ -97,6 +101,19 @@ bool fast_input(interface& i, pbuf* p) {
 } // namespace oblako::net
 
 using namespace oblako::net;
+
+u8_t oblako_tcp_to_our_address;
+
+extern "C" netif* oblako_tcp_route(const ip_addr_t* src, const ip_addr_t* dst) {
+  if (!last_learnt || !IP_IS_V4(dst))
+    return nullptr;
+  netif* n = &last_learnt->n;
+  const uint32_t to = ip4_addr_get_u32(ip_2_ip4(dst));
+  const neighbour& way = slot_of(*last_learnt, to);
+  const bool known = way.ip == to && tcp_ticks - way.learnt < neighbour_lifetime &&
+                     ip4_addr_get_u32(ip_2_ip4(src)) == ip4_addr_get_u32(netif_ip4_addr(n));
+  return known ? n : nullptr;
+}
 
 extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_addr_t* dst, u8_t ttl,
                                       u8_t tos, u8_t protocol, netif* n) {

@@ -88,8 +88,9 @@ void tell_devices() {
   flush_devices();
 }
 uint64_t next_timer() {
+  const uint64_t deadline = next_timer_deadline();
   timers_changed = false;
-  return next_timer_deadline();
+  return deadline;
 }
 
 } // namespace engine

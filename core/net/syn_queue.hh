@@ -65,7 +65,7 @@ private:
 
   timer_wheel wheel_;
   half_open* buckets_[bucket_count] = {};
-  unsigned count_ = 0, limit_ = 128;
+  unsigned count_ = 0, limit_ = 0; // all zero: no byte of the image
 };
 
 } // namespace oblako::net

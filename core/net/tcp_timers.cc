@@ -263,7 +263,6 @@ bool run_connection_timers() {
   const bool any = wheel.advance(tcp_ticks, fired);
   if (!wheel.empty())
     earliest = wheel.next();
-  timers_changed = true;
   return any;
 }
 

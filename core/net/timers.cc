@@ -24,6 +24,8 @@ constexpr uint64_t half_second = time::ns_per_s / 2;
 uint64_t link_due = time::no_deadline; // ARP, neighbours, fragments, DHCP: every half second
 unsigned link_phase;
 uint64_t clock_ms;
+// The earliest of all, as of the last look. What comes earlier sets timers_changed.
+uint64_t deadline = time::no_deadline;
 
 void run_link(uint64_t now) {
   dhcp_fine_tmr();
@@ -67,6 +69,8 @@ void note_tcp_activity(tcp_pcb& c) {
 }
 
 bool run_timers(uint64_t now) {
+  if (!timers_changed && now < deadline) [[likely]]
+    return false;
   bool ran = run_connection_timers();
   ran |= run_handshakes();
   ran |= run_watch(now);
@@ -74,11 +78,15 @@ bool run_timers(uint64_t now) {
     run_link(now);
     ran = true;
   }
+  timers_changed = true;
   return ran;
 }
 
 uint64_t next_timer_deadline() {
-  return min_of(min_of(next_connection_timer(), next_handshake()), min_of(next_watch(), link_due));
+  if (timers_changed)
+    deadline =
+        min_of(min_of(next_connection_timer(), next_handshake()), min_of(next_watch(), link_due));
+  return deadline;
 }
 
 } // namespace oblako::net

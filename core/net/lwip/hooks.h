@@ -120,6 +120,12 @@ void oblako_pbuf_release(struct pbuf *p);
 err_t oblako_tcp_output_if(struct pbuf *p, const ip_addr_t *src, const ip_addr_t *dst, u8_t ttl,
                            u8_t tos, u8_t protocol, struct netif *n);
 #define TCP_OUTPUT_IF oblako_tcp_output_if
+/* And, for both ways, what is known before (patch 34): the interface to a neighbour that was sent
+ * to a moment ago, or NULL; and that a segment came in for our address. */
+struct netif *oblako_tcp_route(const ip_addr_t *src, const ip_addr_t *dst);
+extern u8_t oblako_tcp_to_our_address;
+#define LWIP_HOOK_TCP_ROUTE oblako_tcp_route
+#define LWIP_TCP_TO_OUR_ADDRESS oblako_tcp_to_our_address
 
 /* Datagram sockets that share an address (patch 50, core/net/shared_address.cc). */
 struct udp_pcb;
