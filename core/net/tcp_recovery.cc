@@ -38,12 +38,8 @@ uint32_t sacked_bytes(const tcp_pcb& c) {
 
 // A segment longer than the MSS ends at an edge within it; true if it did so.
 bool cut(tcp_pcb& c, tcp_seg& s, uint32_t edge) {
-#ifdef TCP_LARGE_SEGMENT
-  return s.len > c.mss && tcp_split_seg(&c, &s, static_cast<u16_t>(edge - sequence(s))) == ERR_OK;
-#else
-  (void)c, (void)s, (void)edge;
-  return false;
-#endif
+  return s.len > c.mss && edge - sequence(s) < s.len &&
+         tcp_split_seg(&c, &s, static_cast<u16_t>(edge - sequence(s))) == ERR_OK;
 }
 
 // Marks what lies in the block. True if any of it was not known.
@@ -193,9 +189,7 @@ u8_t oblako_tcp_recovering(tcp_pcb* c, u32_t acknowledged) {
 
 // RFC 6582, 3.2 (3): the next gap. The acknowledged segments are off the queue.
 void oblako_tcp_partial(tcp_pcb* c, u32_t bytes) {
-#ifdef TCP_LARGE_SEGMENT
   tcp_trim_acked(c, &c->unacked);
-#endif
   if (c->flags & TF_SACK)
     return send_missing(*c);
   c->cwnd -= min_of<tcpwnd_size_t>(bytes, c->cwnd - min_of<tcpwnd_size_t>(c->mss, c->cwnd));
