@@ -3,6 +3,7 @@
 #include "core/net/port.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/timers.hh"
+#include "hooks.h"
 #include "lwip/priv/tcp_priv.h"
 
 namespace oblako::net {
@@ -121,3 +122,18 @@ bool connections_pending() {
 }
 
 } // namespace oblako::net
+
+// RFC 5961, 7: ten in five seconds. Each connection has its own, because a limit for all together
+// would tell one peer about the others' connections.
+extern "C" u8_t oblako_tcp_may_challenge(tcp_pcb* c) {
+  constexpr uint32_t period = 5000;
+  constexpr uint8_t most = 10;
+  if (c->challenges == 0 || tcp_ticks - c->challenged >= period) {
+    c->challenged = tcp_ticks;
+    c->challenges = 0;
+  }
+  if (c->challenges == most)
+    return 0;
+  ++c->challenges;
+  return 1;
+}

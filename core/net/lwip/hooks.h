@@ -58,12 +58,9 @@ u8_t oblako_tcp_time_wait_input(const struct oblako_tcp_segment *segment);
 void oblako_tcp_time_wait(struct tcp_pcb *connection);
 #define LWIP_HOOK_TCP_TIME_WAIT oblako_tcp_time_wait
 
-/* Challenge ACKs (RFC 5961, patch 32): two in a second on one connection. A limit for all together
- * would tell one peer about the others' connections. */
-#define LWIP_HOOK_TCP_MAY_CHALLENGE(pcb)                                                           \
-  ((pcb)->challenged != 0 && tcp_ticks - (pcb)->challenged < 500                                   \
-       ? 0                                                                                         \
-       : ((pcb)->challenged = tcp_ticks, 1))
+/* Challenge ACKs (RFC 5961, patch 32, core/net/tcp_watch.cc): may this connection send one now? */
+u8_t oblako_tcp_may_challenge(struct tcp_pcb *connection);
+#define LWIP_HOOK_TCP_MAY_CHALLENGE oblako_tcp_may_challenge
 
 /* Recovery from loss (patch 33, core/net/tcp_recovery.cc). */
 struct tcp_sack_range;

@@ -116,12 +116,14 @@ extern uint32_t oblako_tcp_send_buffer;
 #define TCP_SYNMAXRTX 6
 #define TCP_MAXRTX 15
 /* What this port keeps with a connection: its timer; its place among those whose socket is closed
- * (core/net/tcp_watch.cc); when it last sent a challenge; where a recovery ends. */
+ * (core/net/tcp_watch.cc); where a recovery ends; since when its challenges are counted, and how
+ * many there were. */
 #define TCP_PCB_PORT_FIELDS                                                                        \
   struct wheel_timer timer;                                                                        \
   struct tcp_pcb *orphan_next;                                                                     \
   struct tcp_pcb **orphan_link;                                                                    \
-  uint32_t challenged, recover;
+  uint32_t recover, challenged;                                                                    \
+  uint8_t challenges;
 
 /* --- checksums: per interface and per frame, core/net/interface.cc decides */
 #define CHECKSUM_GEN_IP 1
