@@ -54,8 +54,7 @@ result<size_t> tcp_socket::receive(message& m) {
   const bool wait_for_all = (m.flags & MSG_WAITALL) && !peek;
   const uint64_t deadline = receive_deadline();
   // Linux returns with less than SO_RCVLOWAT only at the end or when told not to wait.
-  const size_t enough =
-      wait_for_all ? m.data.remaining() : min_of<size_t>(settings_.low_water, m.data.remaining());
+  const size_t enough = wait_for_all ? ~size_t{0} : settings_.low_water;
   size_t done = 0;
   for (;;) {
     {
