@@ -7,8 +7,8 @@ namespace oblako::boot {
 namespace {
 
 constexpr size_t max_options = 64;
-constexpr const char* known_names[] = {"ip",    "gw",         "dns",        "hostname",
-                                       "clock", "boot.trace", "net.capture"};
+constexpr const char* known_names[] = {"ip",         "gw",          "dns", "hostname", "clock",
+                                       "boot.trace", "net.capture", "ip6", "gw6"};
 
 struct entry {
   const char* name;
@@ -95,7 +95,9 @@ void add_option(char* text) {
     ++value;
   if (*value)
     *value++ = 0;
-  bool known = starts_with(text, "env.");
+  // env.NAME and enN.OPTION
+  bool known = starts_with(text, "env.") ||
+               (starts_with(text, "en") && text[2] >= '0' && text[2] <= '9' && text[3] == '.');
   for (const char* name : known_names)
     known = known || equal(name, text);
   if (!known) {

@@ -2,6 +2,8 @@
 // boot into these values; an unknown option is named in a warning.
 //
 //   ip=ADDR/LEN gw=ADDR dns=ADDR[,ADDR]   static IPv4 (DHCP where there is a NIC and no ip=)
+//   ip6=ADDR/64 gw6=ADDR                  static IPv6, beside what routers announce
+//   en1.ip=ADDR/LEN en1.ip6=ADDR/64 ...   the same for other interfaces than the first
 //   net.capture=[ADDR:]PORT                every frame as a UDP datagram (core/net/capture.hh)
 //   hostname=NAME  clock=UNIX_SECONDS[.fraction]  env.NAME=VALUE  boot.trace
 //                                         prints when each stage of the boot was reached

@@ -11,6 +11,8 @@
 namespace oblako::net {
 namespace {
 
+constexpr unsigned max_interfaces = 16; // devices (8, device.hh) and the loopback
+
 uint32_t name_servers[DNS_MAX_SERVERS]; // network byte order, 0: none
 
 size_t append_address(char* to, size_t room, const char* before, uint32_t a, const char* after) {
@@ -45,7 +47,6 @@ void announce(netif& n, const char* how) {
 // Also called when one of the interface's IPv6 addresses changes its state: only a new IPv4 address
 // is news here.
 void status_changed(netif* n) {
-  constexpr unsigned max_interfaces = 16; // devices (8, device.hh) and the loopback
   static ip4_addr_t announced[max_interfaces];
   ip4_addr_t& last = announced[n->num % max_interfaces];
   if (!dhcp_supplied_address(n) || ip4_addr_cmp(&last, netif_ip4_addr(n)))
@@ -64,11 +65,19 @@ void set_static(netif& n, const ipv4_config& config) {
   announce(n, "ip=");
 }
 
+// An option for one interface: enN.NAME=, or for the first NAME= alone.
+const char* option_for(const netif& n, const char* name) {
+  char full[16];
+  log::format(full, sizeof full, "en%d.%s", n.num - 1, name);
+  const char* value = boot::option(full);
+  return value || n.num != 1 ? value : boot::option(name);
+}
+
 // True if the command line gives a usable address.
 bool configure_from_options(netif& n) {
-  const char* ip = boot::option("ip");
-  const char* gateway = boot::option("gw");
-  const char* servers = boot::option("dns");
+  const char* ip = option_for(n, "ip");
+  const char* gateway = option_for(n, "gw");
+  const char* servers = option_for(n, "dns");
   if (!ip)
     return false;
   ipv4_config config;
@@ -82,19 +91,57 @@ bool configure_from_options(netif& n) {
   return false;
 }
 
+ip6_addr_t ipv6_gateways[max_interfaces]; // by the interface's number; unspecified: none
+
+// Takes an address from the front of a text that goes on with `end`. False: there is none.
+bool take_ipv6(const char*& text, char end, ip6_addr_t& out) {
+  char address[48];
+  size_t n = 0;
+  for (; *text && *text != end && n < sizeof address - 1; ++text)
+    address[n++] = *text;
+  address[n] = 0;
+  return *text == end && ip6addr_aton(address, &out);
+}
+
+// ip6= beside what routers announce. As for IPv4 nobody is asked whether somebody else has it.
+void set_static_ipv6(netif& n) {
+  const char* const ip = option_for(n, "ip6");
+  const char* const gateway = option_for(n, "gw6");
+  ip6_addr_t address, router = {};
+  const char *text = ip, *router_text = gateway;
+  if (!ip)
+    return;
+  if (!take_ipv6(text, '/', address) || text[1] != '6' || text[2] != '4' || text[3] != 0 ||
+      (gateway && !take_ipv6(router_text, 0, router))) {
+    log::error("net: ip6= is ADDRESS/64 and gw6= ADDRESS (ip6=%s gw6=%s)", ip,
+               gateway ? gateway : "");
+    return;
+  }
+  s8_t place;
+  if (netif_add_ip6_address(&n, &address, &place) != ERR_OK || place < 0) {
+    log::error("net: no room for ip6=%s", ip);
+    return;
+  }
+  netif_ip6_addr_set_valid_life(&n, place, IP6_ADDR_LIFE_STATIC);
+  netif_ip6_addr_set_state(&n, place, IP6_ADDR_PREFERRED);
+  ip6_addr_assign_zone(&router, IP6_UNICAST, &n);
+  ipv6_gateways[n.num % max_interfaces] = router;
+}
+
 void start_ipv6(netif& n) {
   netif_create_ip6_linklocal_address(&n, 1);
   n.ip6_autoconfig_enabled = 1;
+  set_static_ipv6(n);
 }
 
 } // namespace
 
-void configure_addresses(netif& n, bool first) {
+void configure_addresses(netif& n) {
   const char* hostname = boot::option("hostname");
   netif_set_hostname(&n, hostname ? hostname : "oblako");
   netif_set_status_callback(&n, status_changed);
   start_ipv6(n);
-  const bool by_hand = first && configure_from_options(n);
+  const bool by_hand = configure_from_options(n);
   netif_set_up(&n);
   if (!by_hand && dhcp_start(&n) != ERR_OK)
     log::error("net: DHCP could not be started");
@@ -106,4 +153,10 @@ void configure_addresses(netif& n, bool first) {
 extern "C" void dns_setserver(u8_t number, const ip_addr_t* server) {
   if (number < DNS_MAX_SERVERS && server && IP_IS_V4(server))
     oblako::net::name_servers[number] = ip4_addr_get_u32(ip_2_ip4(server));
+}
+
+// gw6=, before any router that announced itself (nd6.c).
+extern "C" const ip6_addr_t* oblako_nd6_gateway(netif* n, const ip6_addr_t*) {
+  const ip6_addr_t& gateway = oblako::net::ipv6_gateways[n->num % oblako::net::max_interfaces];
+  return ip6_addr_isany_val(gateway) ? nullptr : &gateway;
 }

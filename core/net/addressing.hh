@@ -7,7 +7,9 @@ struct netif;
 
 namespace oblako::net {
 
-// Context: the stack's lock is held. `first`: the interface that ip=, gw= and dns= are for.
-void configure_addresses(netif& n, bool first);
+// By hand: ip=, gw=, dns=, ip6= and gw6= for the first interface, en1.ip= and so on for others.
+// Packets to elsewhere go over the first.
+// Context: the stack's lock is held.
+void configure_addresses(netif& n);
 
 } // namespace oblako::net

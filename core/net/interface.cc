@@ -306,7 +306,7 @@ void start_interface(device& d, bool first) {
   d.set_notify(device_interrupt, nullptr);
   if (d.link_up())
     netif_set_link_up(&i->n);
-  configure_addresses(i->n, first);
+  configure_addresses(i->n);
 }
 
 } // namespace

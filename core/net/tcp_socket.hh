@@ -106,9 +106,8 @@ private:
   bool has_input() const { return received_ != nullptr; }
   // As much as SO_RCVLOWAT asks for, or as there is room for.
   bool has_enough() const {
-    return has_input() &&
-           (settings_.low_water <= 1 ||
-            received_bytes_ >= min_of<uint32_t>(settings_.low_water, TCP_WND / 2));
+    return has_input() && (settings_.low_water <= 1 ||
+                           received_bytes_ >= min_of<uint32_t>(settings_.low_water, TCP_WND / 2));
   }
 
   result<void> set_tcp_option(int name, int value);

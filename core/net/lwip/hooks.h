@@ -133,6 +133,10 @@ struct udp_pcb *oblako_udp_receiver(struct udp_pcb *found, u16_t remote_port);
 void oblako_icmp_unreachable(struct pbuf *p, u16_t ip_header);
 #define LWIP_HOOK_ICMP_UNREACHABLE oblako_icmp_unreachable
 
+/* The IPv6 gateway the command line gives (core/net/addressing.cc). */
+const ip6_addr_t *oblako_nd6_gateway(struct netif *n, const ip6_addr_t *to);
+#define LWIP_HOOK_ND6_GET_GW oblako_nd6_gateway
+
 #ifdef __cplusplus
 }
 #endif
