@@ -4,7 +4,7 @@ export APP ARGS LINUX REPETITIONS SYSTEMS MEM CPUS PORT ACCEL MACHINE NET OPTION
 
 BUILD := build/cmake
 
-.PHONY: image run gdb check check-full bench bench-boot clean configure
+.PHONY: image run gdb check check-full bench bench-boot bench-net clean configure
 
 configure: $(BUILD)/build.ninja
 $(BUILD)/build.ninja:
@@ -34,6 +34,11 @@ BOOT_APPS := $(if $(filter file,$(origin APP)),hello redis,$(APP))
 bench-boot: configure
 	@cmake --build $(BUILD) --target insn_count boot_bench $(BOOT_APPS:%=image-%)
 	@bench/bench_boot.py $(BOOT_APPS)
+
+# The network beside a minimal Linux guest; needs root.
+bench-net: configure
+	@cmake --build $(BUILD) --target image-redis insn_count test_tools
+	@bench/bench_net.py
 
 clean:
 	@rm -rf build

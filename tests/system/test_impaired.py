@@ -2,39 +2,11 @@
 up, bulk data arrives as it was sent, both ways, and redis answers. The relay shows that the faults
 did happen."""
 
-import hashlib
-import random
 import time
 
 import pytest
 
-MB = 1 << 20
-# name: (faults, what the relay counts, bytes of the bulk value: short, full)
-NETWORKS = {
-    "clean": ("", None, 4 * MB, 64 * MB),
-    "1 % loss": ("drop=0.01", "dropped", 2 * MB, 32 * MB),
-    "5 % loss": ("drop=0.05", "dropped", MB // 2, 8 * MB),
-    "reordering": ("reorder=0.02", "reordered", 2 * MB, 32 * MB),
-    "duplication": ("duplicate=0.02", "duplicated", 2 * MB, 32 * MB),
-    "bit flips": ("flip=0.01", "flipped", 2 * MB, 32 * MB),
-    "50 ms delay": ("delay=25", None, 2 * MB, 16 * MB),
-    "200 kB/s": ("rate=200000", None, MB // 4, 4 * MB),
-    "all": ("drop=0.005 reorder=0.01 duplicate=0.01 flip=0.005 delay=5", "dropped", MB, 16 * MB),
-}
-
-
-def transfer(redis, size, seed):
-    """A value of that size there and back; (seconds to write, seconds to read)."""
-    value = random.Random(seed).randbytes(size)
-    start = time.monotonic()
-    redis.socket.sendall(b"*3\r\n$3\r\nSET\r\n$4\r\nbulk\r\n$%d\r\n%s\r\n" % (size, value))
-    assert redis.read() == "OK"
-    written = time.monotonic()
-    redis.send("GET", "bulk")
-    back = redis.read().encode("utf-8", "surrogateescape")
-    read = time.monotonic()
-    assert hashlib.sha256(back).digest() == hashlib.sha256(value).digest(), "damaged on the way"
-    return written - start, read - written
+from tests.system.relay import NETWORKS, transfer
 
 
 def work(guest, rounds):

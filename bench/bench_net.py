@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""The network beside a minimal Linux guest, in one run: make bench-net, or
+
+    bench/bench_net.py [--only PART,…] [--quick] [--without-linux]
+
+Parts: requests (guest instructions for one), speed (requests a second and what they cost the vCPU),
+connections (10,000 open; 10,000 active), latency (p50 and p99 at half of Linux's saturating load),
+impaired (bulk through a bad network). Ours and Linux take turns where time is measured, so that a
+busy host hurts both. Linux's idle loop halts: what it executes there is in its counts, some dozens of
+instructions a wake-up. Results: build/bench/net.json, net.md (a table) and net.svg. Needs root.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
+
+from bench import count  # noqa: E402
+from tests.system.guest import GUEST, HOST, PREFIX, Guest  # noqa: E402
+from tests.system.relay import NETWORKS, transfer  # noqa: E402
+from vmkit import netns, vm  # noqa: E402
+
+OUT = ROOT / "build" / "bench"
+LATENCY = ROOT / "build" / "tools" / "latency"
+DEBUG_THREADS = ("-name", "bench,debug-threads=on")
+# What is aimed at, as ours divided by Linux's.
+TARGETS = {"GET P1": 5500 / 15376, "SET P1": 7000 / 16453, "GET P16": 3000 / 4127,
+           "SET P16": 4700 / 5163, "rate P1": 2.2, "rate P16": 1.5, "p99": 0.6}
+
+
+class System:
+    """`how` is what Guest needs to boot it."""
+
+    def __init__(self, name, app, **how):
+        self.name, self.app, self.how = name, app, how
+
+    def boot(self, namespace, extra=(), **more):
+        how = self.how | more
+        return Guest(self.app, network=namespace, limit=900,
+                     extra=(*how.pop("extra", ()), *extra), **how)
+
+
+class LinuxApp:
+    """redis in the Linux guest, as vm.App describes an application of ours."""
+
+    def __init__(self, about):
+        self.name, self.port, self.probe, self.memory = "linux", 6379, "redis", 128
+        self.image = self.symbols = Path(about["kernel"])
+
+
+def linux():
+    script = ROOT / "bench" / "linux_guest.sh"
+    done = subprocess.run([script, "tiny"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit("no Linux guest to compare with (see above); --without-linux leaves it out")
+    about = json.loads(done.stdout)
+    redis = about["apps"]["redis"]
+    line = f"{redis['append']} address={GUEST}/{PREFIX} gateway={HOST}"
+    return System("Linux", LinuxApp(about), options=line, static=False,
+                  extra=("-initrd", redis["initrd"]))
+
+
+# --- parts; each takes a system and returns {row: figure}
+
+
+def requests(system, quick):
+    """Guest instructions for one request, 50 clients."""
+    figures = {}
+    for pipeline in (1, 16):
+        for command in ("GET", "SET"):
+            counted = count.per_request(system.app, command, pipeline, 50,
+                                        15_000 * pipeline if quick else None, **system.how)
+            figures[f"{command} P{pipeline}"] = counted["insns"]
+    return figures
+
+
+def vcpu_seconds(guest):
+    """What the thread that runs the guest has used. QEMU names it with debug-threads."""
+    for task in Path(f"/proc/{guest.qemu.pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("CPU 0"):
+            return int((task / "schedstat").read_text().split()[0]) / 1e9
+    raise RuntimeError("no vCPU thread")
+
+
+def speed(systems, quick):
+    """Requests a second, and microseconds of the vCPU's for each; the median of some rounds in which
+    the systems take turns."""
+    rounds = 3 if quick else 7
+    seen = {s.name: {} for s in systems}
+    with Ending() as stack:
+        guests = {}
+        for s in systems:
+            namespace = stack.enter(netns.Namespace())
+            guests[s.name] = stack.guest(s.boot(namespace, DEBUG_THREADS))
+            guests[s.name].wait_redis()
+        for _ in range(rounds):
+            for pipeline, n in ((1, 10_000), (16, 100_000)):
+                for name, guest in guests.items():
+                    before = vcpu_seconds(guest)
+                    text = guest.run("redis-benchmark", "-h", GUEST, "-t", "get", "-q", "-c", "50",
+                                     "-n", str(n), "-P", str(pipeline), timeout=300)
+                    rate = re.findall(r"([\d.]+) requests per second", text)[-1]
+                    seen[name].setdefault(f"rate P{pipeline}", []).append(float(rate))
+                    used = (vcpu_seconds(guest) - before) * 1e6 / n
+                    seen[name].setdefault(f"vCPU P{pipeline}", []).append(used)
+    return {name: {row: statistics.median(values) for row, values in rows.items()}
+            for name, rows in seen.items()}
+
+
+class Ending:
+    """Guests and namespaces, ended in order whatever happens."""
+
+    def __init__(self):
+        self.ends = []
+
+    def enter(self, namespace):
+        self.ends.append(namespace.close)
+        return namespace
+
+    def guest(self, guest):
+        self.ends.append(guest.kill)
+        return guest
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for end in reversed(self.ends):
+            end()
+
+
+def connections(system, quick):
+    """Instructions for a GET with 50 connections, with 9,900 idle ones beside, with 9,900 active."""
+    with netns.Namespace() as namespace:
+        how = dict(system.how, memory=1024)
+        guest = count.CountedGuest(system.app, network=namespace, limit=900, **how)
+        try:
+            guest.wait_redis()
+
+            def one(clients, n):
+                def run(requests):
+                    before = guest.count()
+                    guest.run("redis-benchmark", "-h", GUEST, "-t", "get", "-q", "-c", str(clients),
+                              "-n", str(requests), timeout=550)
+                    return guest.count()["insns"] - before["insns"]
+                run(n)
+                return (run(3 * n) - run(n)) / (2 * n)
+
+            figures = {"50 open": one(50, 5000)}
+            idle = [guest.redis(60) for _ in range(9_900)]
+            figures["9,950 open"] = one(50, 5000)
+            for client in idle:
+                client.close()
+            time.sleep(5)
+            figures["9,900 active"] = one(9_900, 20_000)
+        finally:
+            guest.kill()
+    return figures
+
+
+def latency(systems, quick, rate):
+    """At one fixed rate for all of them: half of what Linux can do."""
+    seen = {}
+    rounds = 2 if quick else 5
+    with Ending() as stack:
+        guests = {}
+        for s in systems:
+            namespace = stack.enter(netns.Namespace())
+            guests[s.name] = stack.guest(s.boot(namespace))
+            guests[s.name].wait_redis()
+        for _ in range(rounds):
+            for name, guest in guests.items():
+                text = guest.run(str(LATENCY), GUEST, "6379", str(rate), "5", "50", timeout=60,
+                                 check=False)
+                got = json.loads(text.splitlines()[-1])
+                for row in ("p50", "p99"):
+                    seen.setdefault(name, {}).setdefault(row, []).append(got[row])
+    return {name: {row: statistics.median(v) for row, v in rows.items()}
+            for name, rows in seen.items()}
+
+
+def impaired(systems, quick):
+    """kB/s of bulk data through each network of test_impaired.py, there and back."""
+    figures = {s.name: {} for s in systems}
+    for network, (faults, _, short, long) in NETWORKS.items():
+        for s in systems:
+            with netns.Namespace() as namespace:
+                guest = s.boot(namespace, memory=256, faults=faults)
+                try:
+                    guest.wait_redis()
+                    size = short if quick else long // 4
+                    with guest.redis(600) as redis:
+                        there, back = transfer(redis, size, 5)
+                finally:
+                    guest.kill()
+            figures[s.name][f"{network}, in"] = size / there / 1000
+            figures[s.name][f"{network}, out"] = size / back / 1000
+    return figures
+
+
+# --- results
+
+
+UNITS = {"requests": "instructions", "speed": "a second", "connections": "instructions a GET",
+         "latency": "us", "impaired": "kB/s"}
+
+
+def rows(results):
+    """(part, row, ours, Linux's or None, ratio or None)"""
+    for part, systems in results.items():
+        for row, ours in systems.get("Oblako", {}).items():
+            theirs = systems.get("Linux", {}).get(row)
+            yield part, row, ours, theirs, ours / theirs if theirs else None
+
+
+def table(results):
+    lines = ["| | unit | Oblako | Linux | ratio | target |", "|---|---|---|---|---|---|"]
+    for part, row, ours, theirs, ratio in rows(results):
+        target = TARGETS.get(row)
+        lines.append("| %s | %s | %s | %s | %s | %s |" % (
+            row, "us of vCPU each" if "vCPU" in row else UNITS[part], f"{ours:,.0f}" if ours >= 100 else f"{ours:,.1f}",
+            "" if theirs is None else f"{theirs:,.0f}" if theirs >= 100 else f"{theirs:,.1f}",
+            f"{ratio:.2f}" if ratio else "", f"{target:.2f}" if target else
+            "0.80" if part == "impaired" else ""))
+    return "\n".join(lines) + "\n"
+
+
+def picture(results):
+    """A bar for every row: ours divided by Linux's, on a logarithmic scale; the line is Linux."""
+    import math
+    bars = [(f"{row}", ratio) for _, row, _, _, ratio in rows(results) if ratio]
+    width, height, left, middle = 720, 22 * len(bars) + 50, 210, 460
+    scale = 220 / math.log(10)
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+             'font-family="sans-serif" font-size="12">',
+             f'<rect width="{width}" height="{height}" fill="white"/>',
+             '<text x="10" y="18" font-size="14">Oblako divided by a minimal Linux guest</text>']
+    for value in (0.1, 0.2, 0.5, 1, 2, 5, 10):
+        x = middle + scale * math.log(value)
+        parts.append(f'<line x1="{x:.0f}" x2="{x:.0f}" y1="30" y2="{height - 16}" '
+                     f'stroke="{"black" if value == 1 else "#ddd"}"/>'
+                     f'<text x="{x:.0f}" y="{height - 4}" text-anchor="middle">{value:g}</text>')
+    for n, (name, ratio) in enumerate(bars):
+        y = 34 + 22 * n
+        end = middle + scale * math.log(min(max(ratio, 0.1), 10))
+        parts.append(f'<text x="{left - 10}" y="{y + 12}" text-anchor="end">{name}</text>'
+                     f'<rect x="{min(end, middle):.0f}" y="{y}" width="{abs(end - middle):.0f}" '
+                     f'height="15" fill="#4a7ab5"/>'
+                     f'<text x="{width - 10}" y="{y + 12}" text-anchor="end">{ratio:.2f}</text>')
+    return "\n".join(parts) + "\n</svg>\n"
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--only", help="parts, with commas")
+    p.add_argument("--quick", action="store_true", help="fewer rounds, smaller transfers")
+    p.add_argument("--without-linux", action="store_true")
+    a = p.parse_args()
+    parts = a.only.split(",") if a.only else list(UNITS)
+    if set(parts) - set(UNITS):
+        p.error(f"parts are {', '.join(UNITS)}")
+    if reason := netns.cannot_run():
+        sys.exit(f"cannot run: {reason}")
+    systems = [System("Oblako", vm.App("redis"))] + ([] if a.without_linux else [linux()])
+    saved = OUT / "net.json"
+    # Parts that are not asked for keep what an earlier run found.
+    results = json.loads(saved.read_text()) if a.only and saved.exists() else {}
+    for part in parts:
+        print(f"{part} …", file=sys.stderr, flush=True)
+        if part in ("requests", "connections"):
+            results[part] = {s.name: globals()[part](s, a.quick) for s in systems}
+        elif part == "latency":
+            known = results.get("speed") or speed(systems, a.quick)
+            rate = known.get("Linux", known["Oblako"])["rate P1"] / 2
+            results[part] = latency(systems, a.quick, round(rate))
+        else:
+            results[part] = globals()[part](systems, a.quick)
+        saved.write_text(json.dumps(results, indent=1) + "\n")
+    (OUT / "net.md").write_text(table(results))
+    (OUT / "net.svg").write_text(picture(results))
+    print(table(results), end="")
+    print(f"load on the host: {os.getloadavg()[0]:.1f}; also {OUT}/net.json, net.svg")
+
+
+if __name__ == "__main__":
+    main()
