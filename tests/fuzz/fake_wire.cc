@@ -11,6 +11,7 @@ namespace {
 
 // The stack may read so far beyond a frame's end (interface.cc copies in steps).
 constexpr size_t slack = 32;
+constexpr size_t front = net::received_frame::room_in_front;
 constexpr size_t max_pieces = 18;
 
 uint16_t get16(const uint8_t* at) {
@@ -29,10 +30,9 @@ void wire::deliver(const bytes& frame, net::checksum_state checksum, size_t piec
   size_t at = 0;
   do {
     const size_t n = std::min(piece, frame.size() - at);
-    bytes b(frame.begin() + static_cast<ptrdiff_t>(at),
-            frame.begin() + static_cast<ptrdiff_t>(at + n));
-    b.resize(n + slack, 0xee);
-    b.shrink_to_fit();
+    bytes b(front + n + slack, 0xee);
+    std::copy_n(frame.begin() + static_cast<ptrdiff_t>(at), n,
+                b.begin() + static_cast<ptrdiff_t>(front));
     r->pieces.push_back(std::move(b));
     at += n;
   } while (at < frame.size());
@@ -45,12 +45,16 @@ bool wire::receive(net::received_frame& out) {
   received* r = waiting_.front();
   waiting_.pop_front();
   out.cookie = r;
-  out.data = r->pieces[0].data();
-  out.length = static_cast<uint32_t>(r->pieces[0].size() - slack);
+  out.data = r->pieces[0].data() + front;
+  out.length = static_cast<uint32_t>(r->pieces[0].size() - front - slack);
   out.segments = static_cast<uint16_t>(r->pieces.size());
   out.checksum = r->checksum;
+  out.held = 0;
+  for (const bytes& b : r->pieces)
+    out.held += static_cast<uint32_t>(b.size());
   for (size_t i = 1; i < r->pieces.size(); ++i)
-    out.more[i - 1] = {r->pieces[i].data(), static_cast<uint32_t>(r->pieces[i].size() - slack)};
+    out.more[i - 1] = {r->pieces[i].data() + front,
+                       static_cast<uint32_t>(r->pieces[i].size() - front - slack)};
   return true;
 }
 
