@@ -299,8 +299,14 @@ bool reopens(const time_wait_record& r, const oblako_tcp_segment& s) {
 }
 
 void segment_in_time_wait(time_wait_record& r, const oblako_tcp_segment& s) {
-  if (s.flags & TCP_RST)
-    return; // RFC 1337
+  if (s.flags & TCP_RST) {
+    // Only the exact number counts (RFC 5961, 3.2). It is also how a SYN that does not lie beyond
+    // the old connection gets through: our acknowledgement below makes its sender reset this one
+    // and try again, so that nobody waits a minute for it (RFC 1337 is weighed as Linux does).
+    if (s.sequence == r.receive_next)
+      ended.remove(r, hash(r.key));
+    return;
+  }
   if (s.flags & TCP_FIN)
     ended.restart(r, tcp_ticks);
   if (s.length != 0 || s.sequence != r.receive_next)

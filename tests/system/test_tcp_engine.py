@@ -308,12 +308,26 @@ def test_time_wait_answers_for_the_connection(peer):
     peer.send(FIN | ACK)  # our copy of the acknowledgement was lost
     again = peer.receive()
     assert again and (again.flags, again.seq, again.ack) == (ACK, last.seq, last.ack)
-    peer.send(RST, seq=peer.seq + 1)  # RFC 1337
+    peer.send(RST, seq=peer.seq + 2)  # not the exact number (RFC 5961)
     peer.send(ACK, seq=peer.seq + 1)  # in order: nothing to say
     assert peer.silent(0.5)
     peer.send(SYN, seq=peer.seq - 1000)  # an old one
     again = peer.receive()
     assert again and (again.flags, again.ack) == (ACK, last.ack)
+
+
+def test_time_wait_gives_way_to_a_syn_that_is_not_beyond_it(peer):
+    """Whoever has begun gets an acknowledgement, resets the old connection with it and asks again:
+    the new one must not wait for a minute."""
+    peer.open()
+    last = closed_by_the_guest(peer)
+    peer.send(SYN, seq=peer.seq - 1000)
+    again = peer.receive()
+    assert again and (again.flags, again.ack) == (ACK, last.ack)
+    peer.send(RST, seq=again.ack)
+    peer.isn = peer.seq - 1000 & 0xFFFFFFFF
+    peer.open()
+    pinged(peer)
 
 
 def test_time_wait_gives_way_to_a_new_connection(peer):
