@@ -164,6 +164,7 @@ u8_t oblako_tcp_sack(tcp_pcb* c, const tcp_sack_range* blocks, u8_t count) {
 }
 
 void oblako_tcp_duplicate(tcp_pcb* c) {
+  tcp_trim_acked(c, &c->unacked); // what is acknowledged of the first segment is not missing
   if (c->flags & TF_INFR) {
     if (c->flags & TF_SACK)
       send_missing(*c);
