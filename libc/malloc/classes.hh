@@ -20,8 +20,8 @@ constexpr class_table make_classes(unsigned quantum) {
   auto add = [&](unsigned size) {
     t.size[n] = static_cast<uint16_t>(size);
     t.slab_pages[n] = static_cast<uint8_t>(slab_pages_for(size));
-    const unsigned fit = 4096 / size;
-    t.cached[n] = static_cast<uint8_t>(fit < 2 ? 2 : fit > 64 ? 64 : fit);
+    const unsigned fit = 8192 / size;
+    t.cached[n] = static_cast<uint8_t>(fit < 2 ? 2 : fit > 128 ? 128 : fit);
     ++n;
   };
   for (unsigned size = quantum; size < 64; size += quantum)
@@ -38,8 +38,10 @@ constexpr class_table make_classes(unsigned quantum) {
       ++c;
     return static_cast<uint8_t>(c);
   };
-  for (unsigned i = 0; i <= fine_limit / 8; ++i)
-    t.bin_of_fine[i] = static_cast<uint16_t>(class_for(i * 8) * bin_bytes);
+  for (unsigned c = 1, bytes = 0; bytes <= fine_limit; ++bytes) {
+    c += bytes > t.size[c];
+    t.bin_of_fine[bytes] = static_cast<uint16_t>(c * bin_bytes);
+  }
   for (unsigned i = 0; i <= largest_small / 256; ++i)
     t.of_coarse[i] = class_for(i * 256);
   return t;

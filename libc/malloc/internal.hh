@@ -56,7 +56,7 @@ constexpr size_t align_up(size_t n, size_t alignment) {
 // Size classes, as a table so that an image may be linked with another one (dense.cc). Class 0 is
 // no class: a page that belongs to nobody.
 constexpr unsigned max_classes = 40;
-constexpr unsigned fine_limit = 1024; // up to here sizes are looked up in steps of 8
+constexpr unsigned fine_limit = 1024; // up to here there is an entry for every size
 // Kinds a page has instead of a class.
 constexpr uint8_t kind_run = max_classes;         // first page of a larger allocation
 constexpr uint8_t kind_mapping = max_classes + 1; // where a mapping of its own begins
@@ -66,7 +66,7 @@ struct class_table {
   uint16_t size[bin_count]; // 0 for what is no class
   uint8_t slab_pages[max_classes];
   uint8_t cached[max_classes];                // objects a thread keeps at most
-  uint16_t bin_of_fine[fine_limit / 8 + 1];   // class * bin_bytes: where malloc finds its bin
+  uint16_t bin_of_fine[fine_limit + 1];       // class * bin_bytes: where malloc finds its bin
   uint8_t of_coarse[largest_small / 256 + 1]; // in steps of 256 above
   uint8_t count;                              // classes are 1 to count - 1
 };

@@ -23,11 +23,42 @@ struct bin {
   void* list;
   uint32_t count, limit; // limit 0: frees of this kind take the slow path
 };
-static_assert(sizeof(bin) == bin_bytes);
+static_assert(sizeof(bin) == bin_bytes && offsetof(bin, count) == 8 && offsetof(bin, limit) == 12);
 
 // The thread's cache. It begins with every bin full and empty at once (limit and count are 0), so
 // that the thread's first call goes the slow way, which sets the limits.
-constinit thread_local bin bins[bin_count] [[gnu::tls_model("local-exec")]] = {};
+constinit thread_local bin bins[bin_count] [[gnu::tls_model("local-exec"),
+                                             gnu::used]] asm("oblako_malloc_bins") = {};
+
+// A bin at its offset in bytes, addressed through %fs as the compiler would not: it takes the
+// thread's address into a register first, at every call.
+struct own_bin {
+  size_t offset;
+
+  void* list() const {
+    void* value;
+    asm volatile("movq %%fs:oblako_malloc_bins@tpoff(%1), %0" : "=r"(value) : "r"(offset));
+    return value;
+  }
+  void set_list(void* value) const {
+    asm volatile("movq %0, %%fs:oblako_malloc_bins@tpoff(%1)" ::"r"(value), "r"(offset) : "memory");
+  }
+  void count_one_less() const {
+    asm volatile("decl %%fs:oblako_malloc_bins@tpoff+8(%0)" ::"r"(offset) : "memory", "cc");
+  }
+  void count_one_more() const {
+    asm volatile("incl %%fs:oblako_malloc_bins@tpoff+8(%0)" ::"r"(offset) : "memory", "cc");
+  }
+  bool full() const {
+    uint32_t count;
+    asm volatile("movl %%fs:oblako_malloc_bins@tpoff+8(%1), %0" : "=r"(count) : "r"(offset));
+    bool full;
+    asm volatile("cmpl %%fs:oblako_malloc_bins@tpoff+12(%2), %1"
+                 : "=@ccae"(full)
+                 : "r"(count), "r"(offset));
+    return full;
+  }
+};
 
 volatile int lock_word[1];
 
@@ -49,7 +80,7 @@ namespace {
 
 inline unsigned class_for(size_t bytes) {
   if (bytes <= fine_limit) [[likely]]
-    return oblako_malloc_classes.bin_of_fine[(bytes + 7) / 8] / bin_bytes;
+    return oblako_malloc_classes.bin_of_fine[bytes] / bin_bytes;
   return oblako_malloc_classes.of_coarse[(bytes + 255) / 256];
 }
 
@@ -186,18 +217,18 @@ void* resize(void* p, size_t bytes) {
 
 // From the bin at an offset in bytes: the fast path multiplies nothing.
 inline void* take_at(size_t offset) {
-  bin& b = *reinterpret_cast<bin*>(reinterpret_cast<char*>(bins) + offset);
-  void* object = b.list;
+  const own_bin b{offset};
+  void* object = b.list();
   if (!object) [[unlikely]]
     return refill(static_cast<unsigned>(offset / bin_bytes));
-  b.list = *static_cast<void**>(object);
-  --b.count;
+  b.set_list(*static_cast<void**>(object));
+  b.count_one_less();
   return object;
 }
 
 inline void* allocate_small(size_t bytes) {
   if (bytes <= fine_limit)
-    return take_at(oblako_malloc_classes.bin_of_fine[(bytes + 7) / 8]);
+    return take_at(oblako_malloc_classes.bin_of_fine[bytes]);
   return take_at(size_t{oblako_malloc_classes.of_coarse[(bytes + 255) / 256]} * bin_bytes);
 }
 
@@ -217,6 +248,30 @@ void* allocate_aligned(size_t alignment, size_t bytes) {
   return allocate_large(bytes, alignment < page_size ? page_size : alignment, zeroed);
 }
 
+[[gnu::noinline]] void* reallocate_other(void* p, size_t bytes) {
+  if (!p)
+    return malloc(bytes);
+  if (void* same = resize(p, bytes))
+    return same;
+  void* moved = malloc(bytes);
+  if (!moved)
+    return nullptr;
+  const size_t old = capacity_of(p);
+  memcpy(moved, p, old < bytes ? old : bytes);
+  free(p);
+  return moved;
+}
+
+// For an object that its class no longer fits.
+void* move_small(void* p, size_t old, size_t bytes) {
+  void* moved = malloc(bytes);
+  if (!moved) [[unlikely]]
+    return nullptr;
+  memcpy(moved, p, old < bytes ? old : bytes);
+  free(p);
+  return moved;
+}
+
 } // namespace
 } // namespace oblako::allocator
 
@@ -232,12 +287,12 @@ void free(void* p) {
   const unsigned page = page_of(p);
   if (page == 0) [[unlikely]] // nullptr too
     return free_slow(p);
-  bin& b = bins[region_of(p)->kind[page]];
-  if (b.count >= b.limit) [[unlikely]]
+  const own_bin b{size_t{region_of(p)->kind[page]} * bin_bytes};
+  if (b.full()) [[unlikely]]
     return free_slow(p);
-  *static_cast<void**>(p) = b.list;
-  b.list = p;
-  ++b.count;
+  *static_cast<void**>(p) = b.list();
+  b.set_list(p);
+  b.count_one_more();
 }
 
 void* calloc(size_t count, size_t size) {
@@ -254,17 +309,16 @@ void* calloc(size_t count, size_t size) {
 }
 
 void* realloc(void* p, size_t bytes) {
-  if (!p)
-    return malloc(bytes);
-  if (void* same = resize(p, bytes))
-    return same;
-  void* moved = malloc(bytes);
-  if (!moved)
-    return nullptr;
-  const size_t old = capacity_of(p);
-  memcpy(moved, p, old < bytes ? old : bytes);
-  free(p);
-  return moved;
+  // From a small object to a small one. No class is at offset 0.
+  const unsigned page = page_of(p);
+  if (page != 0 && bytes <= fine_limit) [[likely]] {
+    const unsigned kind = region_of(p)->kind[page];
+    if (oblako_malloc_classes.bin_of_fine[bytes] == kind * bin_bytes)
+      return p;
+    if (const size_t old = oblako_malloc_classes.size[kind]) [[likely]]
+      return move_small(p, old, bytes);
+  }
+  return reallocate_other(p, bytes);
 }
 
 size_t malloc_usable_size(void* p) {

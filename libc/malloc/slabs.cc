@@ -5,7 +5,24 @@ namespace oblako::allocator {
 
 namespace {
 
-run* with_room[max_classes]; // under the lock
+// --- under the lock
+run* with_room[max_classes];
+uint8_t slabs_made[max_classes]; // up to `growing_slabs`
+// ---
+
+// A class that has shown to be in use gets several slabs in one run: what is not used of it is not
+// touched either, and a search for pages is saved each time.
+constexpr unsigned growing_slabs = 4;
+
+unsigned pages_of_next_slab(unsigned size_class) {
+  uint8_t& made = slabs_made[size_class];
+  const unsigned pages = oblako_malloc_classes.slab_pages[size_class];
+  if (made < growing_slabs) {
+    ++made;
+    return pages;
+  }
+  return pages > 4 ? pages : pages * 4;
+}
 
 unsigned capacity(const run* r) {
   return static_cast<unsigned>(r->pages * page_size / oblako_malloc_classes.size[r->size_class]);
@@ -30,7 +47,9 @@ void delist(run* r) {
 
 run* add_slab(unsigned size_class) {
   bool zeroed;
-  run* r = take_run(oblako_malloc_classes.slab_pages[size_class], page_size, zeroed);
+  run* r = take_run(pages_of_next_slab(size_class), page_size, zeroed);
+  if (!r) // in the little room left a small one may fit
+    r = take_run(oblako_malloc_classes.slab_pages[size_class], page_size, zeroed);
   if (!r)
     return nullptr;
   r->free = nullptr;
@@ -47,25 +66,24 @@ run* add_slab(unsigned size_class) {
 }
 
 // Puts the objects [first, first + count) in front of the list, in the order of their addresses.
+// Two by two, in turns between two pointers: two instructions an object.
 void link_fresh(char* first, unsigned count, size_t size, void*& list) {
   if (!count)
     return;
-  char* object = first;
-  auto link = [&] {
-    char* next = object + size;
-    *reinterpret_cast<void**>(object) = next;
-    object = next;
-  };
-  unsigned left = count - 1;
-  for (; left >= 4; left -= 4) {
-    link();
-    link();
-    link();
-    link();
+  char* even = first;
+  char* odd;
+  for (unsigned pairs = (count - 1) / 2; pairs; --pairs) {
+    odd = even + size;
+    *reinterpret_cast<void**>(even) = odd;
+    even = odd + size;
+    *reinterpret_cast<void**>(odd) = even;
   }
-  for (; left; --left)
-    link();
-  *reinterpret_cast<void**>(object) = list;
+  if (count % 2 == 0) {
+    odd = even + size;
+    *reinterpret_cast<void**>(even) = odd;
+    even = odd;
+  }
+  *reinterpret_cast<void**>(even) = list;
   list = first;
 }
 
