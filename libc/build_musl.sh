@@ -26,8 +26,14 @@ cp -r "$source_dir" "$work/musl"
 cd "$work/musl"
 mkdir "$work/overlay" "$work/overlay/bits"
 cp "$here"/overlay/*.h "$work/overlay/"
-awk '/^#define __NR_/ { name = substr($2, 6); print "long sys_" name "();\n#define SYS_" name " ((long)sys_" name ")" }' \
-  arch/x86_64/bits/syscall.h.in >"$work/overlay/bits/syscall.h"
+# A call's number is its address, far above what code for a fixed low address (applications) takes
+# an address to be: there it is loaded by way of the linker.
+{
+  printf '%s\n' '#ifdef __PIC__' '#define __SYSTEM_CALL' '#else' \
+    '#define __SYSTEM_CALL __attribute__((__nodirect_extern_access__))' '#endif'
+  awk '/^#define __NR_/ { name = substr($2, 6); print "long sys_" name "() __SYSTEM_CALL;\n#define SYS_" name " ((long)sys_" name ")" }' \
+    arch/x86_64/bits/syscall.h.in
+} >"$work/overlay/bits/syscall.h"
 awk '/^#define __NR_/ { print $3, substr($2, 6) }' arch/x86_64/bits/syscall.h.in >"$work/syscalls.txt"
 # See OBLAKO_DIRECT_SOCKETCALL in overlay/syscall_arch.h.
 sed -i 's/__alt_socketcall(SYS_##nm, __SC_##nm, 0, /__syscall6(SYS_##nm, /; s/__alt_socketcall(SYS_##nm, __SC_##nm, 1, /__syscall_cp6(SYS_##nm, /' src/internal/syscall.h
@@ -35,6 +41,11 @@ sed -i '/^static inline long __alt_socketcall/,/^}/d' src/internal/syscall.h
 
 # See overrides/setxid.c.
 sed -i 's/hidden int __setxid(int, /hidden int __setxid(long, /' src/internal/libc.h
+
+# printf goes over every format twice, to learn the types of numbered arguments (%1$d): only where
+# there can be such.
+sed -i 's/if (printf_core(0, fmt, &ap2, nl_arg, nl_type) < 0)/if (strchr(fmt, 36) \&\& printf_core(0, fmt, \&ap2, nl_arg, nl_type) < 0)/' src/stdio/vfprintf.c
+grep -q 'if (strchr(fmt, 36) && printf_core(0' src/stdio/vfprintf.c
 
 # A thread that ends gives the allocator its cache back: see malloc/malloc.cc.
 sed -i 's/^\t__dl_thread_cleanup();/&\n\t__malloc_thread_exit();/; s/^weak_alias(dummy_0, __dl_thread_cleanup);/&\nweak_alias(dummy_0, __malloc_thread_exit);/' src/thread/pthread_create.c
