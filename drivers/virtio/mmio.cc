@@ -66,17 +66,21 @@ public:
     space_.store(reg::driver_features, static_cast<uint32_t>(features));
   }
   uint8_t status() override { return static_cast<uint8_t>(space_.load(reg::status)); }
-  void set_status(uint8_t status) override { space_.store(reg::status, uint32_t{status}); }
+  void set_status(uint8_t status) override {
+    if (status == 0) // a reset may change the selection
+      selected_ = none_selected;
+    space_.store(reg::status, uint32_t{status});
+  }
 
   uint16_t queue_capacity(uint16_t index) override {
-    space_.store(reg::queue_select, uint32_t{index});
+    select_queue(index);
     const uint32_t n = space_.load(reg::queue_size_max);
     return static_cast<uint16_t>(min_of(n, uint32_t{spec::max_queue_size}));
   }
 
   result<doorbell> start_queue(uint16_t index, uint16_t size,
                                const ring_addresses& rings) override {
-    space_.store(reg::queue_select, uint32_t{index});
+    select_queue(index);
     if (space_.load(reg::queue_ready) != 0)
       return error::io; // 4.2.3.2: not after a reset
     space_.store(reg::queue_size, uint32_t{size});
@@ -115,6 +119,14 @@ public:
 
 private:
   static constexpr size_t max_queues = 8;
+  static constexpr uint32_t none_selected = ~0u;
+
+  void select_queue(uint32_t index) {
+    if (selected_ == index)
+      return;
+    selected_ = index;
+    space_.store(reg::queue_select, index);
+  }
 
   void store_address(mmio_register<uint32_t> low, device_addr address) {
     space_.store(low, static_cast<uint32_t>(raw(address)));
@@ -152,6 +164,7 @@ private:
 
   mmio_space space_;
   uint32_t gsi_;
+  uint32_t selected_ = none_selected; // the queue that the queue registers are for
   spec::device_type type_;
   uint32_t config_bytes_;
   bool connected_ = false;

@@ -15,6 +15,11 @@ using spec::net::header;
 // (64 kB and what it has taken but not yet reported).
 constexpr uint16_t large_frame_buffers = 40;
 constexpr size_t fewest_buffers = 4;
+// To begin with: enough for a frame of 64 kB whatever the buffers' size, with some behind it.
+constexpr size_t first_target = 48;
+static_assert(first_target > large_frame_buffers);
+// Buffers that are taken from memory together: one search for many.
+constexpr unsigned together_order = 3;
 constexpr unsigned max_pieces = 1 + sizeof(net::received_frame::more) / sizeof(net::segment);
 
 } // namespace
@@ -40,6 +45,28 @@ net_receiver::buffer* net_receiver::obtain() {
   }
 }
 
+void net_receiver::keep(buffer* b) {
+  b->next = free_;
+  free_ = b;
+  ++free_count_;
+}
+
+// Several buffers in one piece of memory, while that many are wanted and memory has such pieces.
+// Each is a piece of its own afterwards.
+void net_receiver::take_several(size_t wanted) {
+  constexpr size_t count = size_t{1} << together_order;
+  const size_t bytes = page_size << order_;
+  for (; wanted >= count && total_ + count * bytes <= limit_; wanted -= count) {
+    auto memory = mem::allocate_frames(order_ + together_order);
+    if (!memory.ok())
+      return;
+    total_ += count * bytes;
+    auto* start = static_cast<uint8_t*>(mem::to_virtual(*memory));
+    for (size_t i = count; i-- != 0;)
+      keep(::new (start + i * bytes) buffer{nullptr, 0, order_});
+  }
+}
+
 void net_receiver::destroy(buffer* b) {
   total_ -= b->bytes();
   mem::free_frames(mem::to_physical(b), b->order);
@@ -49,9 +76,7 @@ void net_receiver::give_back(buffer* b) {
   // With enough at hand for the ring, this one was taken while the stack held others.
   if (posted_ + free_count_ >= target_ + spare_)
     return destroy(b);
-  b->next = free_;
-  free_ = b;
-  ++free_count_;
+  keep(b);
 }
 
 bool net_receiver::post(buffer* b) {
@@ -66,17 +91,26 @@ bool net_receiver::post(buffer* b) {
   return true;
 }
 
-result<void> net_receiver::start(size_t target, size_t limit) {
-  target_ = min_of(target, size_t{queue_.size()});
-  limit_ = max_of(limit, target_ * (page_size << order_));
+void net_receiver::set_target(size_t buffers) {
+  target_ = buffers;
+  spare_ = order_ ? target_ / 2 : 0;
+}
+
+result<void> net_receiver::start(size_t most, size_t limit) {
+  most_ = min_of(most, size_t{queue_.size()});
+  limit_ = max_of(limit, most_ * (page_size << order_));
+  target_ = min_of(first_target, most_);
   fill();
   // With little memory the ring is as long as it went.
-  target_ = posted_;
-  spare_ = order_ ? target_ / 2 : 0;
+  if (posted_ < target_)
+    most_ = posted_;
+  set_target(posted_);
   return posted_ >= fewest_buffers ? result<void>{} : error::nomem;
 }
 
 void net_receiver::fill() {
+  if (posted_ + free_count_ < target_)
+    take_several(target_ - posted_ - free_count_);
   while (posted_ < target_) {
     buffer* b = obtain();
     if (!b)
@@ -93,6 +127,8 @@ void net_receiver::refill() {
     return;
   const uint16_t seen_by_device = queue_.available_to_device();
   const size_t before = posted_;
+  if (posted_ < target_ / 2 && target_ < most_)
+    set_target(min_of(target_ * 2, most_));
   fill();
   // A device that found the ring too empty may have missed, between its look and its request to be
   // told, that we refilled; the event index then keeps us silent for ever (QEMU before 9.1).

@@ -4,10 +4,12 @@
 // A buffer is 2^order pages: what is long costs less in few pieces. Where memory does not have that
 // in one piece any more, it is a single page.
 //
-// The ring is kept at `target` buffers. While the stack holds some, others take their place, up to
-// `limit` bytes in all; beyond that the ring runs low and the device drops, which is the end of
-// what a sender can make us use. At least `target` buffers are never given back to the system, so
-// that a ring that has run empty fills again from what the stack returns, whatever memory is like.
+// The ring is kept at `target` buffers: few to begin with, because filling it is what a start waits
+// for, and twice as many whenever it has run low, up to `most`. While the stack holds some, others
+// take their place, up to `limit` bytes in all; beyond that the ring runs low and the device drops,
+// which is the end of what a sender can make us use. At least `target` buffers are never given back
+// to the system, so that a ring that has run empty fills again from what the stack returns,
+// whatever memory is like.
 #pragma once
 
 #include "core/net/device.hh"
@@ -20,9 +22,8 @@ public:
   net_receiver(virtqueue& queue, bool mergeable, unsigned order)
       : queue_(queue), mergeable_(mergeable), order_(static_cast<uint8_t>(order)) {}
 
-  // Fills the ring. Units: target in buffers, limit in bytes. Errors: nomem (not even a few
-  // buffers).
-  result<void> start(size_t target, size_t limit);
+  // Fills the ring. Units: most in buffers, limit in bytes. Errors: nomem (not even a few buffers).
+  result<void> start(size_t most, size_t limit);
   bool receive(net::received_frame& out);
   // Takes the frame's buffers back; looks at the cookie only.
   void release(net::received_frame& f);
@@ -56,6 +57,9 @@ private:
   static_assert(sizeof(buffer) + net::received_frame::room_in_front <= buffer_offset);
 
   buffer* obtain();
+  void set_target(size_t buffers);
+  void take_several(size_t wanted);
+  void keep(buffer* b);
   void give_back(buffer* b);
   void destroy(buffer* b);
   bool post(buffer* b);
@@ -65,6 +69,7 @@ private:
   virtqueue& queue_;
   const bool mergeable_;
   const uint8_t order_;
+  size_t most_ = 0;
   size_t target_ = 0;
   size_t spare_ = 0; // buffers kept beyond the target, so that not every one lent is a new one
   size_t limit_ = 0;

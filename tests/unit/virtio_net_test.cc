@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <sanitizer/asan_interface.h>
 #include <set>
 
 using namespace oblako;
@@ -23,9 +24,13 @@ extern "C" void oblako_start_virtio_net();
 // --- what the driver needs of the kernel, counted and limited
 
 namespace {
-std::set<void*> pages, heap; // blocks of pages
-std::map<void*, unsigned> orders;
-size_t page_limit; // blocks
+std::set<uint8_t*> pages; // single ones; several may have come in one piece
+std::set<void*> heap;
+struct piece {
+  size_t bytes, left;
+};
+std::map<uint8_t*, piece> pieces; // by their first page
+size_t page_limit;
 unsigned largest_order;
 uint64_t ram;
 net::device* attached;
@@ -43,18 +48,29 @@ void release(void* memory) {
   free(memory);
 }
 result<phys_addr> allocate_frames(unsigned order, zeroed) {
-  if (pages.size() >= page_limit || order > largest_order)
+  const size_t bytes = page_size << order;
+  if (pages.size() + (1u << order) > page_limit || order > largest_order)
     return error::nomem;
-  void* p = aligned_alloc(page_size << order, page_size << order);
-  memset(p, 0xaa, page_size << order);
-  pages.insert(p);
-  orders[p] = order;
+  auto* p = static_cast<uint8_t*>(aligned_alloc(bytes, bytes));
+  memset(p, 0xaa, bytes);
+  for (size_t at = 0; at < bytes; at += page_size)
+    pages.insert(p + at);
+  pieces[p] = {bytes, bytes};
   return to_physical(p);
 }
+// A part of a piece may go back by itself; nobody may touch it afterwards.
 void free_frames(phys_addr start, unsigned order) {
-  EXPECT_EQ(pages.erase(to_virtual(start)), 1u);
-  EXPECT_EQ(orders[to_virtual(start)], order);
-  free(to_virtual(start));
+  auto* p = static_cast<uint8_t*>(to_virtual(start));
+  const size_t bytes = page_size << order;
+  for (size_t at = 0; at < bytes; at += page_size)
+    EXPECT_EQ(pages.erase(p + at), 1u);
+  auto whole = --pieces.upper_bound(p);
+  ASAN_POISON_MEMORY_REGION(p, bytes);
+  if (whole->second.left -= bytes)
+    return;
+  ASAN_UNPOISON_MEMORY_REGION(whole->first, whole->second.bytes);
+  free(whole->first);
+  pieces.erase(whole);
 }
 result<phys_addr> allocate_contiguous(size_t n, zeroed) {
   return to_physical(*heap.insert(aligned_alloc(page_size, n * page_size)).first);
@@ -176,6 +192,8 @@ struct fake_bus final : virtio::transport {
   }
 };
 
+constexpr uint16_t first_ring = 48; // buffers on the ring to begin with
+
 class virtio_net : public testing::Test {
 protected:
   void SetUp() override {
@@ -188,13 +206,18 @@ protected:
   }
   // The driver and its queues live as long as the VM, which is this test.
   void TearDown() override {
-    forget(pages);
-    forget(heap);
-  }
-  static void forget(std::set<void*>& blocks) {
-    for (void* p : blocks)
+    forget_pages();
+    for (void* p : heap)
       free(p);
-    blocks.clear();
+    heap.clear();
+  }
+  static void forget_pages() {
+    for (auto& [start, piece] : pieces) {
+      ASAN_UNPOISON_MEMORY_REGION(start, piece.bytes);
+      free(start);
+    }
+    pieces.clear();
+    pages.clear();
   }
   net::device& start() {
     oblako_start_virtio_net();
@@ -265,8 +288,8 @@ TEST_F(virtio_net, negotiates_in_the_order_of_the_specification) {
   EXPECT_TRUE(d.link_up());
   EXPECT_EQ(d.transmit_gso_types(), 1u << 1 | 1u << 4);
   EXPECT_EQ(bus.sizes[0], 64); // 16 MB of RAM
-  EXPECT_EQ(bus.rx().waiting(), 64);
-  EXPECT_EQ(pages.size(), 64u);
+  EXPECT_EQ(bus.rx().waiting(), first_ring);
+  EXPECT_EQ(pages.size(), size_t{first_ring});
   EXPECT_TRUE(bus.rang(0));
 }
 
@@ -305,7 +328,7 @@ TEST_F(virtio_net, refuses_a_device_that_does_not_play_along) {
     EXPECT_EQ(attached, nullptr);
     EXPECT_GT(errors_logged, before);
     EXPECT_EQ(other.statuses.back(), 0x80);
-    forget(pages);
+    forget_pages();
   }
 }
 
@@ -339,9 +362,9 @@ TEST_F(virtio_net, receives_small_and_large_frames) {
                                        : net::checksum_state::none);
     d.release_frame(f);
     d.flush();
-    EXPECT_EQ(bus.rx().waiting(), 64);
+    EXPECT_EQ(bus.rx().waiting(), first_ring);
   }
-  EXPECT_EQ(pages.size(), 64u);
+  EXPECT_EQ(pages.size(), size_t{first_ring});
   EXPECT_EQ(d.stats().received_frames, 5u);
 }
 
@@ -349,16 +372,15 @@ TEST_F(virtio_net, receives_small_and_large_frames) {
 TEST_F(virtio_net, large_buffers_where_memory_allows) {
   struct {
     uint64_t ram;
-    uint16_t ring;
     unsigned order;
-  } sizes[] = {{40_MiB, 128, 1}, {64_MiB, 128, 2}, {256_MiB, 128, 3}, {4_GiB, 256, 3}};
+  } sizes[] = {{40_MiB, 1}, {64_MiB, 2}, {256_MiB, 3}, {4_GiB, 3}};
   for (auto& s : sizes) {
     fake_bus other;
     present = &other;
     ram = s.ram;
     net::device& d = start();
-    EXPECT_EQ(other.rx().waiting(), s.ring);
-    EXPECT_LE((pages.size() * page_size) << s.order, ram / 32);
+    EXPECT_EQ(other.rx().waiting(), first_ring);
+    EXPECT_LE(pages.size() * page_size, ram / 32);
     auto r = other.rx().take();
     EXPECT_EQ(r.pieces[0].length, (4096u << s.order) - 128);
     auto* to = static_cast<uint8_t*>(to_host(r.pieces[0].address));
@@ -372,9 +394,26 @@ TEST_F(virtio_net, large_buffers_where_memory_allows) {
     memset(f.data - net::received_frame::room_in_front, 0xff, net::received_frame::room_in_front);
     d.release_frame(f);
     d.flush();
-    EXPECT_EQ(other.rx().waiting(), s.ring);
-    forget(pages);
+    EXPECT_EQ(other.rx().waiting(), first_ring);
+    forget_pages();
   }
+}
+
+TEST_F(virtio_net, the_ring_grows_when_it_has_run_low) {
+  ram = 64_MiB;
+  net::device& d = start();
+  for (uint16_t expected : {48, 96, 128, 128}) {
+    EXPECT_EQ(bus.rx().waiting(), expected);
+    bus.rang(0);
+    for (int i = 0; i < expected * 2 / 3; ++i)
+      ASSERT_TRUE(deliver(1000, 4));
+    net::received_frame f;
+    while (d.receive(f))
+      d.release_frame(f);
+    d.flush();
+    EXPECT_TRUE(bus.rang(0)); // the device may be waiting
+  }
+  EXPECT_LE(pages.size() * page_size, ram / 32 * 3 / 2);
 }
 
 TEST_F(virtio_net, single_pages_where_memory_is_in_pieces) {
@@ -389,15 +428,15 @@ TEST_F(virtio_net, single_pages_where_memory_is_in_pieces) {
     EXPECT_EQ(check_frame(f, 5), 9000u);
     held.push_back(f);
     d.flush();
-    EXPECT_EQ(bus.rx().waiting(), 128);
+    EXPECT_EQ(bus.rx().waiting(), first_ring);
   }
   EXPECT_EQ(held.front().segments, 1u);
   EXPECT_EQ(held.back().segments, 3u);
   for (auto& h : held)
     d.release_frame(h);
   d.flush();
-  EXPECT_EQ(bus.rx().waiting(), 128);
-  EXPECT_LE(pages.size(), 128u + 64u);
+  EXPECT_EQ(bus.rx().waiting(), first_ring);
+  EXPECT_LE(pages.size(), 4u * (first_ring + first_ring / 2));
 }
 
 TEST_F(virtio_net, a_frame_whose_pieces_arrive_one_by_one) {
@@ -457,7 +496,7 @@ TEST_F(virtio_net, out_of_memory_while_frames_are_lent_heals_when_they_return) {
     held.push_back(f);
     d.flush();
   }
-  EXPECT_EQ(held.size(), 64u);
+  EXPECT_EQ(held.size(), size_t{first_ring});
   bus.rang(0);
   for (auto& h : held) {
     d.release_frame(h);
@@ -465,14 +504,14 @@ TEST_F(virtio_net, out_of_memory_while_frames_are_lent_heals_when_they_return) {
     // Never silent while the device could be waiting for room for a large frame.
     EXPECT_TRUE(bus.rang(0) || bus.rx().waiting() > 40);
   }
-  EXPECT_EQ(bus.rx().waiting(), 64);
+  EXPECT_EQ(bus.rx().waiting(), first_ring);
 }
 
 TEST_F(virtio_net, the_lost_wake_up_of_qemu_cannot_stall_us) {
   net::device& d = start();
   bus.rang(0);
   // The device uses all but a few buffers and finds the next large frame not fitting.
-  for (int i = 0; i < 60; ++i)
+  for (int i = 0; i < first_ring - 4; ++i)
     ASSERT_TRUE(deliver(100, 1));
   ASSERT_FALSE(deliver(65000, 2));
   // In this very moment the driver drains and refills; by the event index (far behind) it need not
@@ -699,13 +738,13 @@ TEST_F(virtio_net, starts_anew_when_the_device_needs_a_reset) {
     EXPECT_FALSE(d.broken());
     EXPECT_TRUE(d.link_up());
     EXPECT_TRUE(bus.rang(0));
-    EXPECT_EQ(bus.rx().waiting(), 64);
+    EXPECT_EQ(bus.rx().waiting(), first_ring);
     EXPECT_EQ(log.done.size(), under_way);
     log.done.clear();
     // What the stack held is untouched, and returns to the pool.
     EXPECT_EQ(check_frame(held, 3), 9000u);
     d.release_frame(held);
-    EXPECT_EQ(pages.size(), 64u);
+    EXPECT_EQ(pages.size(), size_t{first_ring});
     EXPECT_TRUE(d.take_announce_request());
     EXPECT_TRUE(bus.rang(2));
     // Both directions work.
@@ -753,10 +792,10 @@ TEST_F(virtio_net, a_device_that_cannot_be_reset_is_given_up) {
     EXPECT_FALSE(d.receive(f));
     EXPECT_TRUE(d.broken());
     // A device that has not stopped may still write to its buffers.
-    EXPECT_EQ(pages.size(), stuck ? 64u : 3u);
+    EXPECT_EQ(pages.size(), stuck ? size_t{first_ring} : 3u);
     EXPECT_EQ(check_frame(held, 3), 9000u);
     d.release_frame(held);
-    forget(pages);
+    forget_pages();
   }
 }
 
@@ -772,7 +811,7 @@ TEST_F(virtio_net, a_device_that_will_not_stop_keeps_its_buffers) {
   net::received_frame f;
   EXPECT_FALSE(d.receive(f));
   EXPECT_TRUE(d.broken());
-  EXPECT_EQ(pages.size(), 64u); // it may still write there
+  EXPECT_EQ(pages.size(), size_t{first_ring}); // it may still write there
   EXPECT_TRUE(log.done.empty());
 }
 
@@ -866,15 +905,15 @@ TEST_P(virtio_net_random, every_frame_arrives_once_in_order_and_nothing_stalls) 
     ASSERT_FALSE(d.broken());
     ASSERT_LE(pages.size(), page_limit);
   }
-  // Everything returned: the ring is as full as at the start, and traffic flows.
+  // Everything returned: the ring is at least as full as at the start, and traffic flows.
   net::received_frame f;
   while (d.receive(f))
     d.release_frame(f);
   for (auto& h : held)
     d.release_frame(h.first);
   d.flush();
-  ASSERT_EQ(bus.rx().waiting(), 64);
-  ASSERT_EQ(pages.size(), 64u);
+  ASSERT_GE(bus.rx().waiting(), first_ring);
+  ASSERT_EQ(pages.size(), size_t{bus.rx().waiting()});
   ASSERT_TRUE(deliver(1000, 1));
   ASSERT_TRUE(d.receive(f));
   std::vector<uintptr_t> once = log.done;
