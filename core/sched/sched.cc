@@ -189,15 +189,19 @@ void wake(thread& t) {
   if (t.state != thread_state::blocked)
     return;
   t.state = thread_state::runnable;
-  cs.queue.place(t);
-  cs.queue.insert(t);
   if (cs.idle) {
+    cs.queue.place(t);
+    cs.queue.insert(t);
     __atomic_store_n(&cs.kicked, 1, __ATOMIC_RELAXED); // read by the same CPU
     return;
   }
+  // What the running thread has used since it was last charged counts before t takes its place:
+  // else t would come with a credit of all that time.
   thread& running = current();
   const uint64_t now = time::monotonic_ns();
   charge(cs, running, now);
+  cs.queue.place(t);
+  cs.queue.insert(t);
   if (run_queue::preempts(t, running)) {
     mark_reschedule();
     return;
