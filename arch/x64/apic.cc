@@ -158,16 +158,6 @@ void disarm() {
 
 } // namespace
 
-namespace {
-// Done when interrupts are first needed, so that an image without them has neither the stubs nor
-// the work.
-void install_interrupt_gates() {
-  constexpr unsigned first = 32, vectors = 256, stub_spacing = 16;
-  for (unsigned v = first; v < vectors; v++)
-    set_interrupt_gate(static_cast<uint8_t>(v), interrupt_stubs + (v - first) * stub_spacing);
-}
-} // namespace
-
 result<void> start_interrupts() {
   if (apic.started)
     return {};
@@ -182,7 +172,8 @@ result<void> start_interrupts() {
     volatile void* page = TRY(mem::map_device(phys_addr{base & 0x000ffffffffff000}, page_size));
     apic.registers = static_cast<volatile uint32_t*>(page);
   }
-  install_interrupt_gates();
+  // Only now, so that an image without interrupts has neither the stubs nor the work.
+  set_interrupt_gates(interrupt_stubs);
   // Enabled first, then x2APIC: the SDM allows no direct way from disabled to x2APIC.
   write_msr(msr_apic_base, base | apic_base_enable);
   if (apic.x2apic)

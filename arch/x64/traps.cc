@@ -87,15 +87,17 @@ task_state_segment tss;
 idt_entry idt[vector_count];
 uint64_t gdt[5] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0};
 
-void set_gate(unsigned vector, const char* stub, uint8_t stack) {
-  const auto address = reinterpret_cast<uint64_t>(stub);
-  idt[vector] = {static_cast<uint16_t>(address),
-                 code_selector,
-                 stack,
-                 interrupt_gate,
-                 static_cast<uint16_t>(address >> 16),
-                 static_cast<uint32_t>(address >> 32),
-                 0};
+// Points `count` vectors at stubs in a row.
+void set_gates(unsigned first, unsigned count, const char* stubs, uint8_t stack) {
+  auto address = reinterpret_cast<uint64_t>(stubs);
+  for (idt_entry* e = idt + first; count; ++e, --count, address += stub_spacing)
+    *e = {static_cast<uint16_t>(address),
+          code_selector,
+          stack,
+          interrupt_gate,
+          static_cast<uint16_t>(address >> 16),
+          static_cast<uint32_t>(address >> 32),
+          0};
 }
 
 uint64_t stack_top(char* stack, size_t bytes) {
@@ -204,8 +206,7 @@ void sort_exception(trap_frame* frame) {
 
 void initialise_traps() {
   load_tss();
-  for (unsigned v = 0; v < exception_count; v++)
-    set_gate(v, exception_stubs + v * stub_spacing, ist_exception);
+  set_gates(0, exception_count, exception_stubs, ist_exception);
   idt[vec_nmi].ist = ist_nmi;
   idt[vec_double_fault].ist = ist_double_fault;
   idt[vec_machine_check].ist = ist_machine_check;
@@ -213,8 +214,8 @@ void initialise_traps() {
   asm volatile("lidt %0" ::"m"(pointer));
 }
 
-void set_interrupt_gate(uint8_t vector, const char* stub) {
-  set_gate(vector, stub, ist_interrupt);
+void set_interrupt_gates(const char* stubs) {
+  set_gates(exception_count, vector_count - exception_count, stubs, ist_interrupt);
 }
 
 extern "C" void oblako_exception(trap_frame* frame) {

@@ -8,8 +8,9 @@ namespace oblako::arch {
 
 // GDT, TSS with IST stacks, IDT with the 32 exceptions. Boot only.
 void initialise_traps();
-// Points a vector at an entry stub, which runs on the interrupt IST stack.
-void set_interrupt_gate(uint8_t vector, const char* stub);
+// Points every other vector at its entry stub, which runs on the interrupt IST stack. The stubs lie
+// 16 bytes apart.
+void set_interrupt_gates(const char* stubs);
 
 } // namespace oblako::arch
 
