@@ -101,6 +101,9 @@ class Accesses:
     """Device accesses of a trace, those of the firmware left out: how many to each mark (an event
     of the plugin), to the end, and per device."""
 
+    # A device's message to the interrupt controller passes through the trace as a write to its first
+    # register; the CPU never writes that one.
+    MESSAGE = re.compile(r"write .* addr 0xfee[0-9a-f]{2}000 ")
     LINE = re.compile(r"memory_region_ops_(read|write) .* addr 0x([0-9a-f]+) .*?(?:name '(.*)')?$")
     STREAMED = ("write", "3f8")  # the console's data register, which is fed by `rep outs`
 
@@ -119,7 +122,7 @@ class Accesses:
             access = self.LINE.search(line)
             if access and not started:
                 self.firmware += 1
-            if not access or not started:
+            if not access or not started or self.MESSAGE.search(line):
                 continue
             kind = access.group(1, 2)
             self.console_bytes += kind == self.STREAMED
