@@ -35,7 +35,8 @@ target_compile_options(kernel_cxx PRIVATE
 # that is not there need not be loaded either.
 set(kernel_fast_sources
   "arch/x64/(apic|context|interrupts|vector_state)"
-  "core/mem/(app_memory|heap|io_buffers|string)"
+  "core/fs/(packed_root|path|pseudo)"
+  "core/mem/(address_space|app_memory|fault|heap|io_buffers|string)"
   "core/(net|random)/.*"
   "core/posix/(boundary|epoll|fd_table|file|futex|io_vector|pipe|poll_set)"
   "core/posix/sys_(epoll|eventfd|fcntl|futex|poll|read|select|socket_io|socket_messages|transfer|write|clock)"

@@ -180,8 +180,18 @@ result<mem::ref<node>> pseudo_directory::lookup(text name) {
   // The one process is number 1 and always asks about itself.
   if (&tree_ == &proc_tree && !prefix_.size && (name == "1" || name == "thread-self"))
     name = "self";
+  if (!name.size)
+    return error::noent;
+  const size_t begin = prefix_.size ? prefix_.size + 1 : 0; // of what is below this directory
   text path;
-  for (uint64_t n = 0; const pseudo_entry* e = entry(n, path); ++n) {
+  for (uint64_t n = 0;; ++n) {
+    // Most of the table is elsewhere, and one letter tells.
+    while (n < tree_.count && (tree_.entries[n].path.size < begin + name.size ||
+                               tree_.entries[n].path.data[begin] != name.data[0]))
+      ++n;
+    const pseudo_entry* e = entry(n, path);
+    if (!e)
+      break;
     const text rest = below(path);
     if (rest.size < name.size || rest.data[0] != name.data[0] || !rest.starts_with(name))
       continue;
@@ -275,8 +285,11 @@ void text_builder::append(const char* format, ...) {
   va_start(arguments, format);
   va_list again;
   va_copy(again, arguments);
-  const size_t n = log::vformat(nullptr, 0, format, arguments);
-  if (reserve(n + 1)) {
+  // Most pieces fit what is there.
+  const size_t n = log::vformat(data_ + size_, capacity_ - size_, format, arguments);
+  if (n < capacity_ - size_) {
+    size_ += n;
+  } else if (reserve(n + 1)) {
     log::vformat(data_ + size_, n + 1, format, again);
     size_ += n;
   }
