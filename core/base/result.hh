@@ -87,36 +87,59 @@ struct failure {
   error code;
 };
 
-template <class T>
-class [[nodiscard]] result {
-public:
-  result(T value) : value_(std::move(value)), error_(error::none) {}
-  result(failure f) : error_(f.code) {}
-  result(error e) : error_(e) {}
-  result(result&& other) noexcept : error_(other.error_) {
-    if (ok())
-      new (&value_) T(std::move(other.value_));
+// What a result holds. A plain value travels in registers: that takes a trivial move and
+// destructor.
+template <class T, bool plain = std::is_trivially_copyable_v<T>>
+struct result_storage {
+  explicit result_storage(T&& value) : value_(std::move(value)), error_(error::none) {}
+  explicit result_storage(error e) : error_(e) {
+    // Both registers are set; the compiler would suspect a use of what is not.
+    if constexpr (sizeof(T) <= sizeof(uint64_t))
+      __builtin_memset(static_cast<void*>(&value_), 0, sizeof value_);
   }
-  result& operator=(result&&) = delete;
-  ~result() {
-    if (ok())
-      value_.~T();
-  }
-
-  bool ok() const { return error_ == error::none; }
-  explicit operator bool() const { return ok(); }
-  error code() const { return error_; }
-  T& value() { return value_; }
-  const T& value() const { return value_; }
-  T& operator*() { return value_; }
-  T* operator->() { return &value_; }
-  T take() { return std::move(value_); }
-
-private:
   union {
     T value_;
   };
   error error_;
+};
+
+template <class T>
+struct result_storage<T, false> {
+  explicit result_storage(T&& value) : value_(std::move(value)), error_(error::none) {}
+  explicit result_storage(error e) : error_(e) {}
+  result_storage(result_storage&& other) noexcept : error_(other.error_) {
+    if (error_ == error::none)
+      new (&value_) T(std::move(other.value_));
+  }
+  ~result_storage() {
+    if (error_ == error::none)
+      value_.~T();
+  }
+  union {
+    T value_;
+  };
+  error error_;
+};
+
+template <class T>
+class [[nodiscard]] result : result_storage<T> {
+  using storage = result_storage<T>;
+
+public:
+  result(T value) : storage(std::move(value)) {}
+  result(failure f) : storage(f.code) {}
+  result(error e) : storage(e) {}
+  result(result&& other) noexcept = default;
+  result& operator=(result&&) = delete;
+
+  bool ok() const { return storage::error_ == error::none; }
+  explicit operator bool() const { return ok(); }
+  error code() const { return storage::error_; }
+  T& value() { return storage::value_; }
+  const T& value() const { return storage::value_; }
+  T& operator*() { return storage::value_; }
+  T* operator->() { return &this->value_; }
+  T take() { return std::move(storage::value_); }
 };
 
 template <>
