@@ -32,7 +32,8 @@ target_compile_options(kernel_cxx PRIVATE
   $<$<COMPILE_LANGUAGE:CXX>:${kernel_cxx_flags} ${kernel_includes} -idirafter/usr/include>
   $<$<COMPILE_LANGUAGE:ASM>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -g>)
 # For size, but for what a request passes through: most of the kernel runs once or seldom, and code
-# that is not there need not be loaded either.
+# that is not there need not be loaded either. The frame pointer stays untouched where there are no
+# frames, so that backtraces go on at the caller's caller.
 set(kernel_fast_sources
   "arch/x64/(apic|context|interrupts|vector_state)"
   "core/fs/(packed_root|path|pseudo)"
@@ -46,7 +47,7 @@ set(kernel_fast_sources
 set(fast_sources ${kernel_sources})
 string(JOIN "|" fast_pattern ${kernel_fast_sources})
 list(FILTER fast_sources INCLUDE REGEX "/(${fast_pattern})\\.cc$")
-set_source_files_properties(${fast_sources} PROPERTIES COMPILE_OPTIONS -O2)
+set_source_files_properties(${fast_sources} PROPERTIES COMPILE_OPTIONS "-O2;-fomit-frame-pointer;-ffixed-rbp")
 if(EXISTS "${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
   include("${CMAKE_SOURCE_DIR}/core/net/lwip.cmake")
   target_compile_options(kernel_cxx PRIVATE -I${CMAKE_SOURCE_DIR}/core/net/lwip -isystem${LWIP_DIR}/src/include)
