@@ -39,9 +39,10 @@ long sys_clock_gettime(int id, timespec* to) {
 }
 
 long sys_gettimeofday(timeval* to, timezone_fields* zone) {
-  const timespec t = posix::to_timespec(time::wall_ns());
+  const uint64_t us = time::wall_ns() / 1000;
+  const timeval now = {static_cast<time_t>(us / 1'000'000), static_cast<long>(us % 1'000'000)};
   if (to)
-    if (auto r = mem::write_app(to, timeval{t.tv_sec, t.tv_nsec / 1000}); !r.ok())
+    if (auto r = mem::write_app(to, now); !r.ok())
       return to_syscall(r);
   return zone ? to_syscall(mem::write_app(zone, timezone_fields{0, 0})) : 0;
 }

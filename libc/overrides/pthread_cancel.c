@@ -10,8 +10,14 @@
 #include "pthread_impl.h"
 #include "syscall.h"
 
-/* Leaf call: sets the running thread's mark, returns what it was. */
-long sys_cancellation_point(long on);
+/* Leaf call: sets the running thread's mark, returns what it was. It changes no other register, so
+ * that a call's arguments stay where they are. */
+static inline long set_mark(long on)
+{
+	long was;
+	__asm__ __volatile__("call sys_cancellation_point" : "=a"(was) : "D"(on) : "memory", "cc");
+	return was;
+}
 
 hidden long __cancel(void);
 extern hidden const char __cp_cancel[1];
@@ -28,26 +34,48 @@ long __cancel(void)
 hidden long __syscall_cp_c(syscall_arg_t call, syscall_arg_t a, syscall_arg_t b, syscall_arg_t c,
                            syscall_arg_t d, syscall_arg_t e, syscall_arg_t f);
 
-long __syscall_cp_c(syscall_arg_t call, syscall_arg_t a, syscall_arg_t b, syscall_arg_t c,
-                    syscall_arg_t d, syscall_arg_t e, syscall_arg_t f)
-{
-	pthread_t self = __pthread_self();
-	int state = self->canceldisable;
+static long interrupted(long r, syscall_arg_t call);
 
+/* Cancellation is disabled, or has been asked for. */
+static __attribute__((noinline)) long not_cancellable(syscall_arg_t call, syscall_arg_t a,
+                                                      syscall_arg_t b, syscall_arg_t c,
+                                                      syscall_arg_t d, syscall_arg_t e,
+                                                      syscall_arg_t f)
+{
+	int state = __pthread_self()->canceldisable;
 	if (state == PTHREAD_CANCEL_DISABLE || (state && call == SYS_close))
 		return __syscall(call, a, b, c, d, e, f);
-	if (self->cancel)
+	if (__pthread_self()->cancel)
 		return __cancel();
-
-	/* A request that arrives from here on finds the mark set or is found by the kernel. */
-	long outer = sys_cancellation_point(1);
+	long outer = set_mark(1);
 	long r = __syscall(call, a, b, c, d, e, f);
-	sys_cancellation_point(outer);
+	set_mark(outer);
+	return interrupted(r, call);
+}
 
+static __attribute__((noinline)) long interrupted(long r, syscall_arg_t call)
+{
+	pthread_t self = __pthread_self();
 	/* A close that was interrupted has closed. */
 	if ((r == -ECANCELED || (r == -EINTR && call != SYS_close)) && self->cancel &&
 	    self->canceldisable != PTHREAD_CANCEL_DISABLE)
 		return __cancel();
+	return r;
+}
+
+long __syscall_cp_c(syscall_arg_t call, syscall_arg_t a, syscall_arg_t b, syscall_arg_t c,
+                    syscall_arg_t d, syscall_arg_t e, syscall_arg_t f)
+{
+	pthread_t self = __pthread_self();
+	if (self->canceldisable | self->cancel)
+		return not_cancellable(call, a, b, c, d, e, f);
+
+	/* A request that arrives from here on finds the mark set or is found by the kernel. */
+	long outer = set_mark(1);
+	long r = __syscall(call, a, b, c, d, e, f);
+	set_mark(outer);
+	if (r == -ECANCELED || r == -EINTR)
+		return interrupted(r, call);
 	return r;
 }
 
