@@ -4,22 +4,6 @@
 
 namespace oblako::mem {
 
-result<void> copy_from_app(void* to, const void* app_from, size_t bytes) {
-  if (!in_app_range(reinterpret_cast<uintptr_t>(app_from), bytes)) [[unlikely]]
-    return bytes ? result<void>(error::fault) : result<void>();
-  if (app_access_copy(to, app_from, bytes)) [[unlikely]]
-    return error::fault;
-  return {};
-}
-
-result<void> copy_to_app(void* app_to, const void* from, size_t bytes) {
-  if (!in_app_range(reinterpret_cast<uintptr_t>(app_to), bytes)) [[unlikely]]
-    return bytes ? result<void>(error::fault) : result<void>();
-  if (app_access_copy(app_to, from, bytes)) [[unlikely]]
-    return error::fault;
-  return {};
-}
-
 result<void> zero_app(void* app_to, size_t bytes) {
   if (!in_app_range(reinterpret_cast<uintptr_t>(app_to), bytes)) [[unlikely]]
     return bytes ? result<void>(error::fault) : result<void>();

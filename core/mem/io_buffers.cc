@@ -7,22 +7,8 @@
 namespace oblako::mem {
 
 namespace {
-constexpr size_t max_vector = 1024;      // IOV_MAX
-constexpr size_t max_total = 0x7ffff000; // what Linux moves at most in one call
+constexpr size_t max_vector = 1024; // IOV_MAX
 } // namespace
-
-result<io_buffers> io_buffers::app(void* base, size_t bytes) {
-  if (bytes && !in_app_range(reinterpret_cast<uintptr_t>(base), bytes))
-    return error::fault;
-  return kernel(base, min_of(bytes, max_total));
-}
-
-io_buffers io_buffers::kernel(void* base, size_t bytes) {
-  io_buffers b;
-  b.base_ = static_cast<uint8_t*>(base);
-  b.length_ = b.remaining_ = bytes;
-  return b;
-}
 
 result<io_buffers> io_buffers::app_vector(const iovec* app_iov, size_t count, iovec* storage) {
   if (count > max_vector)
@@ -61,12 +47,6 @@ size_t io_buffers::piece() {
   return min_of(length_, remaining_);
 }
 
-void io_buffers::consume(size_t bytes) {
-  base_ += bytes;
-  length_ -= bytes;
-  remaining_ -= bytes;
-}
-
 template <class Access>
 result<size_t> io_buffers::transfer(size_t bytes, Access access) {
   const size_t wanted = min_of(bytes, remaining_);
@@ -85,7 +65,7 @@ result<size_t> io_buffers::transfer(size_t bytes, Access access) {
   return done;
 }
 
-result<size_t> io_buffers::put(const void* from, size_t bytes) {
+result<size_t> io_buffers::put_pieces(const void* from, size_t bytes) {
   return transfer(bytes, [from](void* at, size_t done, size_t n) {
     return app_access_copy(at, static_cast<const uint8_t*>(from) + done, n);
   });
@@ -95,7 +75,7 @@ result<size_t> io_buffers::put_zeros(size_t bytes) {
   return transfer(bytes, [](void* at, size_t, size_t n) { return app_access_zero(at, n); });
 }
 
-result<size_t> io_buffers::get(void* to, size_t bytes) {
+result<size_t> io_buffers::get_pieces(void* to, size_t bytes) {
   return transfer(bytes, [to](const void* at, size_t done, size_t n) {
     return app_access_copy(static_cast<uint8_t*>(to) + done, at, n);
   });

@@ -53,6 +53,13 @@ void epoll_list::remove(epoll_item& i) {
     last = i.ready_previous;
 }
 
+epoll_item& epoll_list::pop_front() {
+  epoll_item& i = *first;
+  __atomic_store_n(&first, i.ready_next, __ATOMIC_RELEASE);
+  (i.ready_next ? i.ready_next->ready_previous : last) = nullptr;
+  return i;
+}
+
 void epoll_list::append(epoll_list& o) {
   if (!o.first)
     return;
@@ -290,8 +297,7 @@ result<size_t> epoll_file::collect(epoll_event* app_events, size_t room) {
   delivery out(app_events, room);
   result<void> flushed;
   while (taken.first && !out.full() && flushed.ok()) {
-    epoll_item& i = *taken.first;
-    taken.remove(i);
+    epoll_item& i = taken.pop_front();
     // From here on a notification puts it on the list again; what happened before is seen now.
     __atomic_store_n(&i.queued, 0, __ATOMIC_SEQ_CST);
     if (const uint32_t events = ready_events(i)) {
@@ -319,8 +325,7 @@ uint32_t epoll_file::poll_events() {
     taken.append(ready_);
   }
   while (taken.first && !again.first) {
-    epoll_item& i = *taken.first;
-    taken.remove(i);
+    epoll_item& i = taken.pop_front();
     __atomic_store_n(&i.queued, 0, __ATOMIC_SEQ_CST);
     if (ready_events(i) && !__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
       again.push_back(i);

@@ -52,6 +52,7 @@ struct epoll_list {
 
   void push_back(epoll_item& i);
   void remove(epoll_item& i);
+  epoll_item& pop_front();
   void append(epoll_list& o); // o is empty afterwards
 };
 

@@ -22,13 +22,18 @@ long bad_descriptor() {
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_write, do_write);
 extern "C" long do_write(int fd, const void* from, size_t bytes) {
-  auto f = get_file(fd);
-  if (!f.ok()) [[unlikely]]
-    return bad_descriptor();
+  file* f = descriptors.acquire(fd);
+  if (!f) [[unlikely]] {
+    auto missing = missing_file(fd);
+    if (!missing.ok())
+      return bad_descriptor();
+    f = missing->leak();
+  }
   auto buffers = app_buffer(from, bytes);
-  if (!buffers.ok()) [[unlikely]]
-    return to_syscall(result<void>(buffers.code()));
-  return to_syscall((*f)->write(*buffers));
+  const long done =
+      buffers.ok() ? to_syscall(f->write(*buffers)) : to_syscall(result<void>(buffers.code()));
+  f->drop_reference();
+  return done;
 }
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_writev, do_writev);
