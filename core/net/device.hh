@@ -42,15 +42,17 @@ struct received_frame {
 // VIRTIO_NET_HDR_GSO_*
 constexpr uint8_t gso_none = 0, gso_tcp4 = 1, gso_tcp6 = 4;
 
-// Transmit offload request, mirrors virtio_net_hdr's meaning (virtio 1.1, 5.1.6.2).
+// Transmit offload request, laid out as virtio_net_hdr (virtio 1.1, 5.1.6.2).
 struct transmit_offload {
   bool needs_checksum = false;
+  uint8_t gso_type = gso_none;
+  uint16_t header_length = 0;
+  uint16_t gso_size = 0;
   uint16_t checksum_start = 0;  // from the frame's first byte
   uint16_t checksum_offset = 0; // from checksum_start
-  uint8_t gso_type = gso_none;
-  uint16_t gso_size = 0;
-  uint16_t header_length = 0;
+  uint16_t unused = 0;
 };
+static_assert(sizeof(transmit_offload) == 12);
 
 // All calls are made under the network stack's lock, by one thread at a time, except where said.
 class device {
@@ -72,6 +74,12 @@ public:
   // reclaim_transmitted()). Errors: again (ring full: retry after reclaim), io (device broken).
   virtual result<void> transmit(const segment* parts, size_t count, const transmit_offload& offload,
                                 void (*done)(void*), void* cookie) = 0;
+  // The same for a frame in one piece. Until it is done, the frame_room bytes in front of it are
+  // the device's. They are aligned to 8 bytes.
+  virtual result<void> transmit_whole(uint8_t* frame, uint32_t length,
+                                      const transmit_offload& offload, void (*done)(void*),
+                                      void* cookie) = 0;
+  static constexpr size_t frame_room = 32;
   // Calls done() for what the device has sent. Returns the number of free descriptors.
   virtual size_t reclaim_transmitted() = 0;
   // Tells the device about frames queued and buffers returned since the last call, if it wants to

@@ -107,6 +107,13 @@ public:
       ++dropped_;
     return outcome;
   }
+  result<void> transmit_whole(uint8_t* frame, uint32_t length, const net::transmit_offload& offload,
+                              void (*done)(void*), void* cookie) override {
+    auto outcome = transmitter_->transmit_whole(frame, length, offload, done, cookie);
+    if (!outcome.ok()) [[unlikely]]
+      ++dropped_;
+    return outcome;
+  }
   size_t reclaim_transmitted() override {
     const size_t free = transmitter_->reclaim();
     notice_breakage();

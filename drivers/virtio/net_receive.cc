@@ -82,10 +82,7 @@ void net_receiver::give_back(buffer* b) {
 bool net_receiver::post(buffer* b) {
   const chain_buffer whole = {to_device(b->data()), static_cast<uint32_t>(room_for_data(b->order)),
                               true};
-  if (!queue_
-           .submit_short(
-               1, [&](uint16_t) { return whole; }, b)
-           .ok())
+  if (!queue_.submit_one(whole, b).ok())
     return false;
   ++posted_;
   return true;
@@ -147,70 +144,83 @@ void net_receiver::fail() {
   queue_.mark_broken();
 }
 
-// Takes buffers off the ring until a frame is complete. False: not yet.
-bool net_receiver::collect() {
-  completion done;
-  while (first_ == nullptr || missing_ != 0) {
-    if (!queue_.take_completed(done))
-      return false;
-    --posted_;
-    auto* b = static_cast<buffer*>(done.cookie);
-    b->next = nullptr;
-    b->length = done.written;
-    if (!first_) {
-      first_ = last_ = b;
-      pieces_ = 1;
-      held_ = static_cast<uint32_t>(b->bytes());
-      if (b->length < sizeof(header)) {
-        fail();
-        return false;
-      }
-      const auto& h = *reinterpret_cast<const volatile header*>(b->data());
-      const unsigned count = mergeable_ ? h.buffer_count : 1u;
-      if (count == 0 || count > max_pieces) {
-        fail();
-        return false;
-      }
+// How many buffers the frame takes that begins with this one; 0: the device broke the rules.
+unsigned net_receiver::pieces_of(buffer* b, uint32_t written) const {
+  if (written < sizeof(header))
+    return 0;
+  const auto& h = *reinterpret_cast<const volatile header*>(b->data());
+  const unsigned count = mergeable_ ? h.buffer_count : 1u;
+  return count > max_pieces ? 0 : count;
+}
+
+// Adds the next buffer to the frame of several that is being put together. False: the device broke
+// the rules.
+bool net_receiver::add_piece(buffer* b, uint32_t written) {
+  b->next = nullptr;
+  b->length = written;
+  if (!first_) {
+    const unsigned count = pieces_of(b, written);
+    if (count != 0)
       missing_ = count - 1;
-    } else {
-      last_->next = b;
-      last_ = b;
-      ++pieces_;
-      --missing_;
-      held_ += static_cast<uint32_t>(b->bytes());
-      if (b->length == 0) {
-        fail();
-        return false;
-      }
-    }
+    first_ = last_ = b;
+    pieces_ = 1;
+    held_ = static_cast<uint32_t>(b->bytes());
+    return count != 0;
   }
-  return true;
+  last_->next = b;
+  last_ = b;
+  ++pieces_;
+  --missing_;
+  held_ += static_cast<uint32_t>(b->bytes());
+  return written != 0;
+}
+
+// The first piece, and what the device says of the whole.
+inline void net_receiver::hand_out(net::received_frame& out, buffer* first, uint32_t written) {
+  // Read once; the page is the stack's from here on.
+  const uint8_t flags = reinterpret_cast<const volatile header*>(first->data())->flags;
+  out.cookie = first;
+  out.data = first->data() + sizeof(header);
+  out.length = written - static_cast<uint32_t>(sizeof(header));
+  out.checksum = flags & spec::net::header_needs_checksum ? net::checksum_state::partial
+                 : flags & spec::net::header_data_valid   ? net::checksum_state::verified
+                                                          : net::checksum_state::none;
+  bytes_ += out.length;
+  ++frames_;
 }
 
 bool net_receiver::receive(net::received_frame& out) {
   if (posted_ < target_ / 2)
     refill();
-  if (queue_.broken() || !collect())
-    return false;
-  // Read once; the page is the stack's from here on.
-  const uint8_t flags = reinterpret_cast<const volatile header*>(first_->data())->flags;
-  out.cookie = first_;
-  out.data = first_->data() + sizeof(header);
-  out.length = first_->length - static_cast<uint32_t>(sizeof(header));
-  out.segments = static_cast<uint16_t>(pieces_);
-  out.held = held_;
-  out.checksum = flags & spec::net::header_needs_checksum ? net::checksum_state::partial
-                 : flags & spec::net::header_data_valid   ? net::checksum_state::verified
-                                                          : net::checksum_state::none;
-  bytes_ += out.length;
-  net::segment* piece = out.more;
-  for (buffer* b = first_->next; b; b = b->next) {
-    *piece++ = {b->data(), b->length};
-    bytes_ += b->length;
+  completion done;
+  while (queue_.take_completed(done)) {
+    --posted_;
+    auto* b = static_cast<buffer*>(done.cookie);
+    if (!first_ && pieces_of(b, done.written) == 1) [[likely]] {
+      b->next = nullptr;
+      out.segments = 1;
+      out.held = static_cast<uint32_t>(b->bytes());
+      hand_out(out, b, done.written);
+      return true;
+    }
+    if (!add_piece(b, done.written)) {
+      fail();
+      return false;
+    }
+    if (missing_ != 0)
+      continue;
+    hand_out(out, first_, first_->length);
+    out.segments = static_cast<uint16_t>(pieces_);
+    out.held = held_;
+    net::segment* piece = out.more;
+    for (buffer* more = first_->next; more; more = more->next) {
+      *piece++ = {more->data(), more->length};
+      bytes_ += more->length;
+    }
+    first_ = last_ = nullptr;
+    return true;
   }
-  ++frames_;
-  first_ = last_ = nullptr;
-  return true;
+  return false;
 }
 
 void net_receiver::release(net::received_frame& f) {

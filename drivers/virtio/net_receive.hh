@@ -63,7 +63,9 @@ private:
   void give_back(buffer* b);
   void destroy(buffer* b);
   bool post(buffer* b);
-  bool collect();
+  unsigned pieces_of(buffer* b, uint32_t written) const;
+  bool add_piece(buffer* b, uint32_t written);
+  void hand_out(net::received_frame& out, buffer* first, uint32_t written);
   void fail();
 
   virtqueue& queue_;

@@ -17,6 +17,9 @@ public:
   // Errors: again (ring full), io (broken), inval (no pieces, or more than the ring takes).
   result<void> transmit(const net::segment* parts, size_t count,
                         const net::transmit_offload& offload, void (*done)(void*), void* cookie);
+  // The same for one piece with the slot's place in front of it. Errors: again, io.
+  result<void> transmit_whole(uint8_t* frame, uint32_t length, const net::transmit_offload& offload,
+                              void (*done)(void*), void* cookie);
   // Calls done() for what has been sent; returns the number of free descriptors.
   size_t reclaim();
   // After the device has been reset: done() for everything it held.
@@ -28,17 +31,24 @@ public:
   uint64_t bytes() const { return bytes_; }
 
 private:
+  // What goes with a frame. Those in front of a whole frame go with it; the others are ours.
   struct slot {
-    spec::net::header header;
-    slot* next_free;
     void (*done)(void*);
     void* cookie;
+    uint32_t ours;
+    spec::net::header header; // last: in front of a whole frame
   };
+  static_assert(sizeof(slot) == net::device::frame_room);
+  struct own_slot : slot {
+    own_slot* next_free;
+  };
+  static void fill_in(slot& s, const net::transmit_offload& offload, void (*done)(void*),
+                      void* cookie);
   result<void> queue(slot& s, const net::segment* parts, size_t count);
   void finish(slot* s);
 
   virtqueue& queue_;
-  slot* free_ = nullptr;
+  own_slot* free_ = nullptr;
   bool waiting_ = false;
   uint64_t frames_ = 0, bytes_ = 0;
 };

@@ -1,4 +1,5 @@
-// The split ring itself. Every access to memory shared with the device is in this file.
+// The split ring itself. Every access to memory shared with the device is in this file and its
+// header.
 #include "drivers/virtio/virtqueue.hh"
 #include "core/log/log.hh"
 #include "core/mem/heap.hh"
@@ -13,10 +14,6 @@ namespace {
 bool passed(uint16_t event, uint16_t new_index, uint16_t old_index) {
   return static_cast<uint16_t>(new_index - event - 1) <
          static_cast<uint16_t>(new_index - old_index);
-}
-
-uint16_t load_acquire(const uint16_t& v) {
-  return __atomic_load_n(&v, __ATOMIC_ACQUIRE);
 }
 
 } // namespace
@@ -109,57 +106,18 @@ void virtqueue::submit(chain&& c, void* cookie) {
   publish(c.head_);
 }
 
-void virtqueue::release_descriptors(uint16_t head, uint16_t count) {
-  uint16_t last = head;
-  for (uint16_t i = 1; i < count; ++i)
-    last = memory_.records[last].next;
-  memory_.records[last].next = free_head_;
-  free_head_ = head;
-  free_count_ = static_cast<uint16_t>(free_count_ + count);
-}
-
-void virtqueue::complete(uint16_t head, uint32_t written, completion& out) {
-  chain_record& record = memory_.records[head];
-  out = {record.cookie, written};
-  if (record.indirect) [[unlikely]]
-    mem::release(record.indirect);
-  const uint16_t count = record.count;
-  record.cookie = nullptr;
-  record.indirect = nullptr;
-  record.count = 0;
-  --in_flight_;
-  release_descriptors(head, count);
-}
-
-bool virtqueue::take_completed(completion& out) {
-  if (used_seen_ == used_index_) {
-    if (broken_)
-      return false;
-    // acquire: pairs with the device's ordering of used entries before the index (2.6.8.2).
-    used_seen_ = load_acquire(memory_.used->index);
-    const auto completed = static_cast<uint16_t>(used_seen_ - used_index_);
-    if (completed == 0)
-      return false;
-    if (completed > in_flight_) {
-      used_seen_ = used_index_;
-      broken_ = true;
-      return false;
-    }
-  }
+// Looks at the device's index. True: there is more to take.
+bool virtqueue::look_for_used() {
   if (broken_)
     return false;
-  // Read once: the device could change it between a check and a use.
-  const volatile spec::used_element& shared = memory_.used->ring[used_index_ & (size_ - 1)];
-  const uint32_t id = shared.id;
-  const uint32_t length = shared.length;
-  if (id >= size_ || memory_.records[id].count == 0 ||
-      length > memory_.records[id].writable_bytes) {
-    broken_ = true;
-    return false;
-  }
-  ++used_index_;
-  complete(static_cast<uint16_t>(id), length, out);
-  return true;
+  // acquire: pairs with the device's ordering of used entries before the index (2.6.8.2).
+  used_seen_ = load_acquire(memory_.used->index);
+  const auto completed = static_cast<uint16_t>(used_seen_ - used_index_);
+  if (completed <= in_flight_)
+    return completed != 0;
+  used_seen_ = used_index_;
+  broken_ = true;
+  return false;
 }
 
 bool virtqueue::take_abandoned(completion& out) {

@@ -12,6 +12,7 @@
 
 #include "core/base/result.hh"
 #include "core/base/types.hh"
+#include "core/mem/heap.hh"
 #include "drivers/virtio/spec.hh"
 #include <utility>
 
@@ -122,6 +123,8 @@ public:
   // io.
   template <class Buffers>
   result<void> submit_short(uint16_t count, Buffers buffer, void* cookie);
+  // The same for a single buffer.
+  result<void> submit_one(const chain_buffer& b, void* cookie);
   // Up to here a chain uses the ring's own descriptors: the device reads them with less effort than
   // an indirect table.
   static constexpr uint16_t direct_limit = 4;
@@ -153,6 +156,8 @@ private:
     const char* end = reinterpret_cast<const char*>(memory_.used) + 4 + 8 * size_t{size_};
     return *reinterpret_cast<const volatile uint16_t*>(end);
   }
+  static uint16_t load_acquire(const uint16_t& v) { return __atomic_load_n(&v, __ATOMIC_ACQUIRE); }
+  bool look_for_used();
   void release_descriptors(uint16_t head, uint16_t count);
   void publish(uint16_t head);
   void complete(uint16_t head, uint32_t written, completion& out);
@@ -197,6 +202,67 @@ inline result<void> virtqueue::submit_short(uint16_t count, Buffers buffer, void
   memory_.records[head] = {cookie, nullptr, writable, memory_.records[head].next, count};
   publish(head);
   return {};
+}
+
+inline result<void> virtqueue::submit_one(const chain_buffer& b, void* cookie) {
+  if (broken_) [[unlikely]]
+    return error::io;
+  if (free_count_ == 0) [[unlikely]]
+    return error::again;
+  const uint16_t head = free_head_;
+  spec::descriptor& d = memory_.descriptors[head];
+  d.address = raw(b.address);
+  d.length = b.length;
+  d.flags = b.writable ? spec::descriptor_write : 0;
+  d.next = 0;
+  chain_record& record = memory_.records[head];
+  free_head_ = record.next;
+  --free_count_;
+  record.cookie = cookie;
+  record.indirect = nullptr;
+  record.writable_bytes = b.writable ? b.length : 0;
+  record.count = 1;
+  publish(head);
+  return {};
+}
+
+inline void virtqueue::release_descriptors(uint16_t head, uint16_t count) {
+  uint16_t last = head;
+  for (uint16_t i = 1; i < count; ++i)
+    last = memory_.records[last].next;
+  memory_.records[last].next = free_head_;
+  free_head_ = head;
+  free_count_ = static_cast<uint16_t>(free_count_ + count);
+}
+
+inline void virtqueue::complete(uint16_t head, uint32_t written, completion& out) {
+  chain_record& record = memory_.records[head];
+  out = {record.cookie, written};
+  if (record.indirect) [[unlikely]] {
+    mem::release(record.indirect);
+    record.indirect = nullptr;
+  }
+  const uint16_t count = record.count;
+  record.count = 0;
+  --in_flight_;
+  release_descriptors(head, count);
+}
+
+inline bool virtqueue::take_completed(completion& out) {
+  if (used_seen_ == used_index_ && !look_for_used())
+    return false;
+  // Read once: the device could change it between a check and a use.
+  const volatile spec::used_element& shared = memory_.used->ring[used_index_ & (size_ - 1)];
+  const uint32_t id = shared.id;
+  const uint32_t length = shared.length;
+  if (broken_ || id >= size_ || memory_.records[id].count == 0 ||
+      length > memory_.records[id].writable_bytes) [[unlikely]] {
+    broken_ = true;
+    return false;
+  }
+  ++used_index_;
+  complete(static_cast<uint16_t>(id), length, out);
+  return true;
 }
 
 inline void virtqueue::publish(uint16_t head) {

@@ -85,6 +85,14 @@ result<void> wire::transmit(const net::segment* parts, size_t count, const net::
   return {};
 }
 
+// The room in front is the device's to write to.
+result<void> wire::transmit_whole(uint8_t* frame, uint32_t length, const net::transmit_offload& o,
+                                  void (*done)(void*), void* cookie) {
+  memset(frame - frame_room, 0xdd, frame_room);
+  const net::segment part = {frame, length};
+  return transmit(&part, 1, o, done, cookie);
+}
+
 size_t wire::reclaim_transmitted() {
   while (!sent_.empty()) {
     const sent s = sent_.front();

@@ -48,6 +48,9 @@ public:
   oblako::result<void> transmit(const oblako::net::segment* parts, size_t count,
                                 const oblako::net::transmit_offload& offload, void (*done)(void*),
                                 void* cookie) override;
+  oblako::result<void> transmit_whole(uint8_t* frame, uint32_t length,
+                                      const oblako::net::transmit_offload& o, void (*done)(void*),
+                                      void* cookie) override;
   size_t reclaim_transmitted() override;
   void flush() override {}
   void set_notify(void (*)(void*), void*) override {}

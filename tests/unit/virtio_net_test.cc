@@ -9,6 +9,7 @@
 #include "drivers/virtio/transport.hh"
 #include "tests/unit/fake_split_device.hh"
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <gtest/gtest.h>
 #include <map>
@@ -580,6 +581,51 @@ TEST_F(virtio_net, sends_a_gathered_frame_with_offloads) {
   bus.tx().complete(r.head, 0);
   EXPECT_EQ(d.reclaim_transmitted(), bus.sizes[1]);
   EXPECT_EQ(log.done, std::vector<uintptr_t>{77});
+}
+
+TEST_F(virtio_net, sends_a_whole_frame_with_its_header_in_front) {
+  net::device& d = start();
+  sent_log log;
+  constexpr size_t room = net::device::frame_room;
+  alignas(8) uint8_t memory[room + 60] = {};
+  uint8_t* const frame = memory + room;
+  memset(frame, 'f', 60);
+  net::transmit_offload o;
+  o.needs_checksum = true;
+  o.checksum_start = 34;
+  o.checksum_offset = 16;
+  ASSERT_TRUE(d.transmit_whole(frame, 60, o, sent_log::record, to_host(78)).ok());
+  EXPECT_FALSE(bus.rang(1)); // not before flush
+  d.flush();
+  EXPECT_TRUE(bus.rang(1));
+  auto r = bus.tx().take();
+  ASSERT_EQ(r.pieces.size(), 1u);
+  ASSERT_EQ(r.pieces[0].length, 12u + 60u);
+  EXPECT_EQ(to_host(r.pieces[0].address), frame - 12);
+  const uint8_t expected[12] = {1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0};
+  EXPECT_EQ(memcmp(frame - 12, expected, 12), 0);
+  EXPECT_EQ(frame[0], 'f');
+  EXPECT_EQ(d.reclaim_transmitted(), bus.sizes[1] - 1u);
+  EXPECT_TRUE(log.done.empty());
+  bus.tx().complete(r.head, 0);
+  EXPECT_EQ(d.reclaim_transmitted(), bus.sizes[1]);
+  EXPECT_EQ(log.done, std::vector<uintptr_t>{78});
+  // Between others, each comes back with its own; the ring may be full of them.
+  const net::segment part{frame, 60};
+  std::vector<std::array<uint8_t, room + 8>> frames(bus.sizes[1]);
+  size_t n = 0;
+  ASSERT_TRUE(d.transmit(&part, 1, {}, sent_log::record, to_host(1000)).ok());
+  while (d.transmit_whole(frames[n].data() + room, 8, {}, sent_log::record, to_host(n + 1)).ok())
+    ++n;
+  EXPECT_EQ(n, bus.sizes[1] - 2u);
+  EXPECT_EQ(d.transmit_whole(frame, 60, {}, sent_log::record, nullptr).code(), error::again);
+  log.done.clear();
+  while (bus.tx().has_request())
+    bus.tx().complete(bus.tx().take().head, 0);
+  EXPECT_EQ(d.reclaim_transmitted(), bus.sizes[1]);
+  EXPECT_EQ(log.done.size(), n + 1);
+  EXPECT_EQ(log.done.front(), 1000u);
+  EXPECT_EQ(log.done.back(), n);
 }
 
 TEST_F(virtio_net, full_transmit_ring_says_again_and_asks_for_one_interrupt) {
