@@ -1,152 +1,302 @@
-// Recovery from loss without a time-out (patch 33): with SACK the holes are sent again, as many at
-// a time as the halved window allows (RFC 6675 in a simple form); without SACK one segment for each
-// acknowledgement that closes a part of the gap (RFC 6582).
+// Recovery from loss (patches 33 and 43). With SACK: what is lost is found by what was sent later
+// and arrived (RFC 8985; tcp_scoreboard.cc) or by a time-out; how much may be sent in place of what
+// has arrived is RFC 6937's; a lost tail is probed for (RFC 8985, 7); a window that was reduced for
+// segments which were only late is restored when the other side says that it had them (RFC 2883).
+// Without SACK one segment is sent again for each acknowledgement that closes a part of the gap
+// (RFC 6582).
 //
-// The board on which the other side's blocks are noted is the queue of unacknowledged segments
-// itself: each segment is marked when it lies within a block, and when it has been sent again.
-//
-// During a recovery lwIP's cwnd is the window counted from the first unacknowledged octet, as
-// tcp_output() uses it: ssthresh, and what is known to have left the network.
+// A connection is in order, or in one of three phases, and then has TF_INFR: disorder (something is
+// missing, or a probe is under way), recovery (something is lost), and loss (a time-out).
+//   - In a phase with SACK, recovery.window is the congestion window, and lwIP's cwnd is made of
+//   it:
+//     what is in flight as lwIP counts it, from the first unacknowledged octet, and what may be
+//     sent.
+//   - Recovery and loss end when all is acknowledged that had been sent when they began; disorder,
+//     when nothing is marked any more.
 #include "core/net/tcp_recovery.hh"
 
-#include "core/base/types.hh"
-#include "hooks.h"
-#include "lwip/priv/tcp_priv.h"
+#include "core/net/tcp_scoreboard.hh"
 
 namespace oblako::net {
 namespace {
 
 constexpr uint8_t duplicates_for_loss = 3;
+constexpr uint8_t most_patience = 4;
+constexpr uint32_t probe_margin = 8; // milliseconds: an acknowledgement may take its time
 
-uint32_t sequence(const tcp_seg& s) {
-  return lwip_ntohl(s.tcphdr->seqno);
-}
-uint32_t length(const tcp_seg& s) {
-  return TCP_TCPLEN(&s);
-}
-uint32_t in_flight(const tcp_pcb& c) {
-  return c.snd_nxt - c.lastack;
+enum phase : uint8_t { in_order, disorder, recovery, loss };
+
+bool has_sack(const tcp_pcb& c) {
+  return c.flags & TF_SACK;
 }
 
-uint32_t sacked_bytes(const tcp_pcb& c) {
-  uint32_t bytes = 0;
-  for (const tcp_seg* s = c.unacked; s; s = s->next)
-    if (s->flags & TF_SEG_SACKED)
-      bytes += length(*s);
-  return bytes;
+void leave_order(tcp_pcb& c) {
+  tcp_recovery& r = c.recovery;
+  if (r.phase != in_order)
+    return;
+  r.phase = disorder;
+  r.window = c.cwnd;
+  r.delivered = {c.lastack, 0};
+  r.arrived = r.seen = 0;
+  r.waiting = 0;
+  tcp_set_flags(&c, TF_INFR);
 }
 
-// A segment longer than the MSS ends at an edge within it; true if it did so.
-bool cut(tcp_pcb& c, tcp_seg& s, uint32_t edge) {
-  return s.len > c.mss && edge - sequence(s) < s.len &&
-         tcp_split_seg(&c, &s, static_cast<u16_t>(edge - sequence(s))) == ERR_OK;
+void back_in_order(tcp_pcb& c) {
+  c.recovery.phase = in_order;
+  c.recovery.waiting = c.recovery.probed = 0;
+  c.cwnd = c.recovery.window;
+  clear_marks(c, TF_SEG_SENT_AGAIN);
+  tcp_clear_flags(&c, TF_INFR);
 }
 
-// Marks what lies in the block. True if any of it was not known.
-bool note(tcp_pcb& c, const tcp_sack_range& b) {
-  // Old blocks, and those of duplicates (RFC 2883), lie before what is acknowledged.
-  if (!TCP_SEQ_LT(b.left, b.right) || TCP_SEQ_LT(b.left, c.lastack) ||
-      TCP_SEQ_GT(b.right, c.snd_nxt))
+void reduce(tcp_pcb& c) {
+  tcp_recovery& r = c.recovery;
+  r.old_window = r.window;
+  r.old_threshold = c.ssthresh;
+  r.began = c.lastack;
+  r.repeats = 0;
+  r.may_undo = 1;
+  c.ssthresh = max_of<tcpwnd_size_t>(min_of(in_flight(c), r.window) / 2, 2u * c.mss);
+}
+
+void begin(tcp_pcb& c, phase p) {
+  tcp_recovery& r = c.recovery;
+  if (r.phase < recovery)
+    reduce(c);
+  r.phase = p;
+  r.flight = max_of<uint32_t>(in_flight(c), 1);
+  r.sent = 0;
+  r.arrived = r.seen = 0;
+  r.counted = c.snd_nxt;
+  c.recover = c.snd_nxt;
+}
+
+// The other side had all that was sent again: nothing was lost.
+void undo(tcp_pcb& c) {
+  tcp_recovery& r = c.recovery;
+  r.may_undo = 0;
+  r.patience = static_cast<uint8_t>(min_of(r.patience + 1, int{most_patience}));
+  c.ssthresh = max_of(c.ssthresh, static_cast<tcpwnd_size_t>(r.old_threshold));
+  if (r.phase == in_order) {
+    c.cwnd = max_of(c.cwnd, static_cast<tcpwnd_size_t>(r.old_window));
+    return;
+  }
+  r.window = max_of(r.window, r.old_window);
+  r.phase = disorder;
+  clear_marks(c, TF_SEG_LOST);
+}
+
+// RFC 2883: the first block repeats what was acknowledged, or lies within the second.
+bool tells_of_duplicate(const tcp_pcb& c, const tcp_sack_range* b, u8_t count) {
+  return TCP_SEQ_LEQ(b[0].right, c.lastack) ||
+         (count > 1 && TCP_SEQ_GEQ(b[0].left, b[1].left) && TCP_SEQ_LEQ(b[0].right, b[1].right));
+}
+
+void note_duplicate(tcp_pcb& c, const tcp_sack_range& b) {
+  tcp_recovery& r = c.recovery;
+  if (!r.may_undo || r.repeats == 0 || TCP_SEQ_LT(b.left, r.began) ||
+      TCP_SEQ_GT(b.right, c.recover) || !TCP_SEQ_LT(b.left, b.right))
+    return;
+  r.repeats -= min_of<uint32_t>((b.right - b.left + c.mss - 1) / c.mss, r.repeats);
+  if (r.repeats == 0)
+    undo(c);
+}
+
+// What may be sent in addition to what is in the network.
+uint32_t allowance(const tcp_pcb& c, uint32_t pipe) {
+  const tcp_recovery& r = c.recovery;
+  if (r.phase != recovery)
+    return r.window - min_of(pipe, r.window);
+  if (r.sent == 0 && pipe == 0)
+    return c.mss;
+  if (pipe > c.ssthresh) { // RFC 6937, 3
+    const auto due =
+        static_cast<uint32_t>((uint64_t{r.arrived} * c.ssthresh + r.flight - 1) / r.flight);
+    return due - min_of(r.sent, due);
+  }
+  const uint32_t owed = r.arrived - min_of(r.sent, r.arrived);
+  return min_of<uint32_t>(c.ssthresh - pipe, max_of(owed, r.arrived - r.seen) + c.mss);
+}
+
+bool send_again(tcp_pcb& c, tcp_seg& s) {
+  if (tcp_send_again(&c, &s) != ERR_OK)
     return false;
-  bool news = false;
-  for (tcp_seg* s = c.unacked; s && TCP_SEQ_LT(sequence(*s), b.right); s = s->next) {
-    const uint32_t begin = sequence(*s);
-    if ((s->flags & TF_SEG_SACKED) || TCP_SEQ_LEQ(begin + length(*s), b.left))
+  tcp_recovery& r = c.recovery;
+  if (++r.turn == 0)
+    r.turn = 1;
+  s.again = {c.snd_nxt, r.turn};
+  s.again_at = tcp_ticks;
+  s.flags = static_cast<u8_t>((s.flags | TF_SEG_SENT_AGAIN) & ~TF_SEG_LOST);
+  r.sent += length(s);
+  r.repeats =
+      static_cast<uint16_t>(min_of<uint32_t>(r.repeats + (length(s) + c.mss - 1) / c.mss, 0xffff));
+  if (&s == c.unacked)
+    c.rtime = TCP_RTIME_NOW();
+  return true;
+}
+
+// What is lost first, then tcp_output() may send the rest of the allowance.
+void send(tcp_pcb& c, bool at_least_one) {
+  uint32_t may = allowance(c, in_network(c));
+  if (at_least_one)
+    may = max_of<uint32_t>(may, c.mss);
+  for (tcp_seg* s = c.unacked; s && may != 0; s = s->next) {
+    if (!(s->flags & TF_SEG_LOST))
       continue;
-    if (TCP_SEQ_LT(begin, b.left)) {
-      cut(c, *s, b.left); // then the next one begins there
-      continue;
-    }
-    if (TCP_SEQ_GT(begin + length(*s), b.right) && !cut(c, *s, b.right))
+    const uint32_t whole = max_of<uint32_t>(may - may % c.mss, c.mss);
+    if (length(*s) > whole && !cut(c, *s, sequence(*s) + whole))
       break;
-    s->flags |= TF_SEG_SACKED;
-    news = true;
+    if (!send_again(c, *s))
+      break; // with the device, or no memory: the next acknowledgement tries again
+    may -= min_of(may, length(*s));
   }
-  return news;
+  c.cwnd = in_flight(c) + may;
 }
 
-// Walks the queue from the first segment on and calls for each that the other side lacks:
-// each(segment, lost). Lost is the first, and what more than two full segments beyond have
-// overtaken.
-template <class function>
-void for_each_missing(const tcp_pcb& c, function&& each) {
-  uint32_t beyond = sacked_bytes(c);
-  bool first = true;
-  for (tcp_seg* s = c.unacked; s; s = s->next) {
-    if (s->flags & TF_SEG_SACKED) {
-      beyond -= length(*s);
-      continue;
-    }
-    if (!each(*s, first || beyond > 2u * c.mss))
-      return;
-    first = false;
+void grow(tcp_pcb& c, uint32_t arrived) {
+  tcp_recovery& r = c.recovery;
+  if (r.window < c.ssthresh) {
+    r.window += arrived;
+    return;
+  }
+  c.bytes_acked += arrived;
+  if (c.bytes_acked >= r.window) {
+    c.bytes_acked -= r.window;
+    r.window += c.mss;
   }
 }
 
-// RFC 6675, 4: octets that are still in the network, as far as one can tell.
-uint32_t in_network(const tcp_pcb& c) {
-  uint32_t bytes = 0;
-  for_each_missing(c, [&](tcp_seg& s, bool lost) {
-    if (!lost || (s.flags & TF_SEG_SENT_AGAIN))
-      bytes += length(s);
-    return true;
-  });
-  return bytes;
+// After each acknowledgement in a phase, and when a wait is over.
+void advance(tcp_pcb& c) {
+  tcp_recovery& r = c.recovery;
+  if (TCP_SEQ_GT(c.snd_nxt, r.counted)) {
+    r.sent += c.snd_nxt - r.counted;
+    r.counted = c.snd_nxt;
+  }
+  const bool at_once = r.patience == 0 && (r.phase >= recovery ||
+                                           sacked_bytes(c) > (duplicates_for_loss - 1u) * c.mss);
+  const bool lost = find_losses(c, at_once);
+  if (r.phase != recovery)
+    grow(c, r.arrived - r.seen);
+  const bool begins = lost && r.phase == disorder;
+  if (begins)
+    begin(c, recovery);
+  send(c, begins);
+  r.seen = r.arrived;
+  if (r.waiting)
+    oblako_tcp_arm(&c);
 }
 
-void send_missing(tcp_pcb& c) {
-  uint32_t pipe = in_network(c);
-  for_each_missing(c, [&](tcp_seg& s, bool lost) {
-    if (!lost)
-      return false; // what follows is not either
-    if (s.flags & TF_SEG_SENT_AGAIN)
-      return true;
-    const uint32_t room = max_of<uint32_t>(c.ssthresh - min_of(pipe, c.ssthresh), c.mss);
-    if (length(s) > room && !cut(c, s, sequence(s) + room - room % c.mss) && pipe != 0)
-      return false;
-    if (pipe >= c.ssthresh && pipe != 0)
-      return false;
-    if (tcp_send_again(&c, &s) != ERR_OK)
-      return false;
-    s.flags |= TF_SEG_SENT_AGAIN;
-    pipe += length(s);
-    return true;
-  });
-  c.cwnd = c.ssthresh + in_flight(c) - min_of(pipe, in_flight(c));
-}
+// --- without SACK
 
-void clear_marks(tcp_seg* s, u8_t marks) {
-  for (; s; s = s->next)
-    s->flags &= static_cast<u8_t>(~marks);
-}
-
-// Three duplicates, or as much beyond the gap. After a time-out, duplicates come from what was in
-// the network before it.
-bool is_loss(const tcp_pcb& c) {
-  if ((c.flags & TF_RTO) || !c.unacked)
-    return false;
-  return c.dupacks >= duplicates_for_loss || ((c.flags & TF_SACK) && sacked_bytes(c) > 2u * c.mss);
-}
-
-// RFC 5681, 3.2. False if the segment is still with the device: the next duplicate tries again.
-bool begin(tcp_pcb& c) {
-  const bool sack = c.flags & TF_SACK;
-  if (!sack && tcp_rexmit(&c) != ERR_OK)
-    return false;
+void begin_newreno(tcp_pcb& c) {
+  if (tcp_rexmit(&c) != ERR_OK)
+    return; // still with the device: the next duplicate tries again
   c.ssthresh = max_of<tcpwnd_size_t>(min_of(in_flight(c), c.cwnd) / 2, 2u * c.mss);
   c.recover = c.snd_nxt;
   c.cwnd = c.ssthresh + duplicates_for_loss * c.mss;
   tcp_set_flags(&c, TF_INFR);
   c.rtime = TCP_RTIME_NOW();
-  return sack;
+}
+
+void newreno_duplicate(tcp_pcb& c) {
+  if (c.flags & TF_INFR)
+    TCP_WND_INC(c.cwnd, c.mss);
+  else if (!(c.flags & TF_RTO) && c.unacked && c.dupacks >= duplicates_for_loss)
+    begin_newreno(c);
+}
+
+void newreno_partial(tcp_pcb& c, uint32_t bytes) { // RFC 6582, 3.2 (3)
+  c.cwnd -= min_of<tcpwnd_size_t>(bytes, c.cwnd - min_of<tcpwnd_size_t>(c.mss, c.cwnd));
+  if (bytes >= c.mss)
+    TCP_WND_INC(c.cwnd, c.mss);
+  tcp_rexmit(&c);
+}
+
+bool newreno_goes_on(tcp_pcb& c, uint32_t acknowledged) {
+  if (TCP_SEQ_LT(acknowledged, c.recover))
+    return true;
+  tcp_clear_flags(&c, TF_INFR);
+  const uint32_t left = c.snd_nxt - acknowledged;
+  c.cwnd = min_of<tcpwnd_size_t>(c.ssthresh, max_of<uint32_t>(left, c.mss) + c.mss);
+  c.bytes_acked = 0;
+  return false;
+}
+
+// --- probing for a lost tail
+
+// RFC 8985, 7.2. With one segment in flight its acknowledgement may be a delayed one, and the probe
+// would be no earlier than the time-out.
+bool probe_due(const tcp_pcb& c, uint32_t& due) {
+  if (!has_sack(c) || c.recovery.phase != in_order || c.nrtx != 0 || c.rtime < 0 || c.sa == 0 ||
+      !c.unacked || c.state < ESTABLISHED || in_flight(c) <= c.mss)
+    return false;
+  const uint32_t running = (tcp_ticks - static_cast<uint32_t>(c.rtime)) & 0x7fffffff;
+  const uint32_t wait = 2 * static_cast<uint32_t>(c.sa >> 3) + probe_margin;
+  due = tcp_ticks - running + wait;
+  return wait < static_cast<uint32_t>(c.rto);
+}
+
+// The last octets once more: the answer tells what is missing before them.
+void probe_tail(tcp_pcb& c) {
+  tcp_seg* last = c.unacked;
+  while (last->next)
+    last = last->next;
+  if (last->len > c.mss) {
+    const uint32_t rest = last->len % c.mss;
+    if (!cut(c, *last, sequence(*last) + last->len - (rest ? rest : c.mss)))
+      return;
+    last = last->next;
+  }
+  if (!send_again(c, *last))
+    return;
+  leave_order(c);
+  c.recovery.probed = 1;
+  c.recovery.counted = c.snd_nxt;
+  c.rtime = TCP_RTIME_NOW();
 }
 
 } // namespace
 
+bool recover_from_timeout(tcp_pcb& c) {
+  if (!has_sack(c) || c.state < ESTABLISHED || !c.unacked)
+    return false;
+  tcp_trim_acked(&c, &c.unacked);
+  if (!c.unacked || c.unacked->p->ref != 1)
+    return false;
+  leave_order(c);
+  if (c.unacked->flags & TF_SEG_SACKED) // it has thrown away what it had (RFC 2018, 8)
+    clear_marks(c, TF_SEG_SACKED);
+  begin(c, loss);
+  c.recovery.window = c.mss;
+  c.bytes_acked = 0;
+  all_lost(c);
+  send(c, true);
+  return true;
+}
+
 void forget_recovery(tcp_pcb& c) {
   tcp_clear_flags(&c, TF_INFR);
   c.dupacks = 0;
-  clear_marks(c.unacked, TF_SEG_SACKED | TF_SEG_SENT_AGAIN);
+  c.recovery.phase = in_order;
+  c.recovery.waiting = c.recovery.probed = 0;
+  clear_marks(c, TF_SEG_SACKED | TF_SEG_SENT_AGAIN | TF_SEG_LOST);
+}
+
+bool recovery_waits(const tcp_pcb& c, uint32_t& due) {
+  if (c.recovery.waiting) {
+    due = c.recovery.overtaken_since + reordering_window(c);
+    return true;
+  }
+  return probe_due(c, due);
+}
+
+void recovery_waited(tcp_pcb& c) {
+  if (!c.recovery.waiting)
+    return probe_tail(c);
+  advance(c);
+  tcp_output(&c);
 }
 
 } // namespace oblako::net
@@ -157,46 +307,62 @@ using namespace oblako::net;
 extern "C" {
 
 u8_t oblako_tcp_sack(tcp_pcb* c, const tcp_sack_range* blocks, u8_t count) {
+  c->recovery.has_sacks = 1;
+  u8_t n = 0;
+  if (tells_of_duplicate(*c, blocks, count))
+    note_duplicate(*c, blocks[n++]);
+  if (n == count || !c->unacked)
+    return 0;
+  leave_order(*c);
+  const tcp_send_order known = c->recovery.delivered;
   bool news = false;
-  for (u8_t n = 0; n < count; ++n)
-    news |= note(*c, blocks[n]);
+  for (; n < count; ++n)
+    news |= note_block(*c, blocks[n], known);
+  if (!news && c->recovery.phase == disorder && !any_marked(*c, TF_SEG_SACKED) &&
+      !c->recovery.probed)
+    back_in_order(*c); // the blocks told nothing that can be used
   return news;
 }
 
 void oblako_tcp_duplicate(tcp_pcb* c) {
   tcp_trim_acked(c, &c->unacked); // what is acknowledged of the first segment is not missing
-  if (c->flags & TF_INFR) {
-    if (c->flags & TF_SACK)
-      send_missing(*c);
-    else
-      TCP_WND_INC(c->cwnd, c->mss);
-    return;
+  if (!has_sack(*c))
+    return newreno_duplicate(*c);
+  if (!c->recovery.has_sacks && c->unacked && c->dupacks >= duplicates_for_loss &&
+      c->recovery.phase == in_order) { // it could send blocks, but does not
+    leave_order(*c);
+    c->unacked->flags |= TF_SEG_LOST;
   }
-  if (is_loss(*c) && begin(*c))
-    send_missing(*c);
+  if (c->recovery.phase != in_order)
+    advance(*c);
 }
 
-// Acknowledges all that was in flight when the recovery began: it ends.
 u8_t oblako_tcp_recovering(tcp_pcb* c, u32_t acknowledged) {
-  if (TCP_SEQ_LT(acknowledged, c->recover))
+  if (!has_sack(*c))
+    return newreno_goes_on(*c, acknowledged);
+  tcp_recovery& r = c->recovery;
+  note_acknowledged(*c, acknowledged);
+  if (r.phase >= recovery && TCP_SEQ_GEQ(acknowledged, c->recover)) {
+    if (r.phase == recovery)
+      r.window = c->ssthresh;
+    r.phase = disorder;
+    c->bytes_acked = 0;
+  }
+  if (r.phase != disorder)
     return 1;
-  tcp_clear_flags(c, TF_INFR);
-  clear_marks(c->unacked, TF_SEG_SENT_AGAIN);
-  const uint32_t left = c->snd_nxt - acknowledged;
-  c->cwnd = min_of<tcpwnd_size_t>(c->ssthresh, max_of<uint32_t>(left, c->mss) + c->mss);
-  c->bytes_acked = 0;
+  for (const tcp_seg* s = c->unacked; s; s = s->next)
+    if (TCP_SEQ_GT(end(*s), acknowledged) && (s->flags & (TF_SEG_SACKED | TF_SEG_LOST)))
+      return 1;
+  back_in_order(*c);
   return 0;
 }
 
-// RFC 6582, 3.2 (3): the next gap. The acknowledged segments are off the queue.
 void oblako_tcp_partial(tcp_pcb* c, u32_t bytes) {
   tcp_trim_acked(c, &c->unacked);
-  if (c->flags & TF_SACK)
-    return send_missing(*c);
-  c->cwnd -= min_of<tcpwnd_size_t>(bytes, c->cwnd - min_of<tcpwnd_size_t>(c->mss, c->cwnd));
-  if (bytes >= c->mss)
-    TCP_WND_INC(c->cwnd, c->mss);
-  tcp_rexmit(c);
+  if (has_sack(*c))
+    advance(*c);
+  else
+    newreno_partial(*c, bytes);
 }
 
 } // extern "C"

@@ -125,6 +125,8 @@ earliest_of next_of(const tcp_pcb& c) {
     next.add(due);
   if (held_back(c, due))
     next.add(due);
+  if (recovery_waits(c, due))
+    next.add(due);
   return next;
 }
 
@@ -189,6 +191,17 @@ void congested(tcp_pcb& c) {
   c.bytes_acked = 0;
 }
 
+outcome retransmit_lost(tcp_pcb& c) {
+  if (!recover_from_timeout(c))
+    return outcome::goes_on; // still with the device: try again soon
+  c.rto = static_cast<s32_t>(backed_off(c, c.nrtx + 1u));
+  c.rtime = TCP_RTIME_NOW();
+  if (c.nrtx < 0xff)
+    ++c.nrtx;
+  tcp_output(&c);
+  return outcome::goes_on;
+}
+
 outcome retransmit(tcp_pcb& c) {
   if (!passed(retransmission_due(c)))
     return outcome::goes_on;
@@ -198,6 +211,8 @@ outcome retransmit(tcp_pcb& c) {
     c.rtime = -1;
     return outcome::goes_on;
   }
+  if ((c.flags & TF_SACK) && c.unacked && c.state >= ESTABLISHED)
+    return retransmit_lost(c);
   forget_recovery(c);
   // A segment that is still with the device stays there: try again soon.
   if (tcp_rexmit_rto_prepare(&c) != ERR_OK && c.unacked)
@@ -232,6 +247,8 @@ outcome look_after(tcp_pcb& c) {
   finish_what_failed(c);
   if (uint32_t due; held_back(c, due) && passed(due))
     hold_no_longer(c);
+  if (uint32_t due; recovery_waits(c, due) && passed(due))
+    recovery_waited(c);
   if (c.refused_data && tcp_process_refused_data(&c) == ERR_ABRT)
     return outcome::gone;
   if (c.ooseq && passed(reassembly_due(c)))

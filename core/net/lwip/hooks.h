@@ -74,12 +74,14 @@ void oblako_tcp_partial(struct tcp_pcb *connection, u32_t bytes);
 #define LWIP_HOOK_TCP_PARTIAL oblako_tcp_partial
 
 /* Timers of connections (patch 30, core/net/tcp_timers.cc). Nothing that begins now is due earlier
- * than OBLAKO_TCP_NEAR, so a timer that fires by then will see to it. */
+ * than OBLAKO_TCP_NEAR, so a timer that fires by then will see to it; but for the probe for a lost
+ * tail, with more than a segment in flight. */
 void oblako_tcp_arm(struct tcp_pcb *connection);
 #define OBLAKO_TCP_NEAR 40
 #define LWIP_HOOK_TCP_TOUCHED(pcb)                                                                 \
   do {                                                                                             \
-    if (!(pcb)->timer.link || (s32_t)((pcb)->timer.due - tcp_ticks) > OBLAKO_TCP_NEAR)             \
+    if (!(pcb)->timer.link || (s32_t)((pcb)->timer.due - tcp_ticks) > OBLAKO_TCP_NEAR ||           \
+        (pcb)->snd_nxt - (pcb)->lastack > (pcb)->mss)                                              \
       oblako_tcp_arm(pcb);                                                                         \
   } while (0)
 

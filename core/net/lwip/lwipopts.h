@@ -3,6 +3,7 @@
 #ifndef OBLAKO_LWIPOPTS_H
 #define OBLAKO_LWIPOPTS_H
 
+#include "core/net/lwip/recovery_state.h"
 #include "core/net/lwip/wheel_timer.h"
 #include <stdint.h>
 
@@ -116,14 +117,19 @@ extern uint32_t oblako_tcp_send_buffer;
 #define TCP_SYNMAXRTX 6
 #define TCP_MAXRTX 15
 /* What this port keeps with a connection: its timer; its place among those whose socket is closed
- * (core/net/tcp_watch.cc); where a recovery ends; since when its challenges are counted, and how
+ * (core/net/tcp_watch.cc); its recovery from loss, and where that ends; since when its challenges are counted, and how
  * many there were. */
 #define TCP_PCB_PORT_FIELDS                                                                        \
   struct wheel_timer timer;                                                                        \
   struct tcp_pcb *orphan_next;                                                                     \
   struct tcp_pcb **orphan_link;                                                                    \
+  struct tcp_recovery recovery;                                                                    \
   uint32_t recover, challenged;                                                                    \
   uint8_t challenges;
+/* And with a segment that was sent again: when. */
+#define TCP_SEG_PORT_FIELDS                                                                        \
+  struct tcp_send_order again;                                                                     \
+  uint32_t again_at;
 
 /* --- checksums: per interface and per frame, core/net/interface.cc decides */
 #define CHECKSUM_GEN_IP 1
