@@ -249,8 +249,12 @@ void probe_tail(tcp_pcb& c) {
       return;
     last = last->next;
   }
+  // What is being timed lies before, as a rule, and is answered as usual: without its time, probes
+  // would come too early for ever on a path that has become slower.
+  const uint32_t timed = TCP_SEQ_LT(c.rtseq, sequence(*last)) ? c.rttest : 0;
   if (!send_again(c, *last))
     return;
+  c.rttest = timed;
   leave_order(c);
   c.recovery.probed = 1;
   c.recovery.counted = c.snd_nxt;

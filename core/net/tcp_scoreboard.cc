@@ -1,7 +1,7 @@
 // RFC 8985 compares times of transmission. A segment that is sent for the first time has the order
 // of its numbers, so only what is sent again carries an order of its own; the request that nothing
-// happens to pays nothing. The time that what was overtaken may still take is counted from when that
-// was noticed, which is when its time by the RFC begins to exceed a round trip.
+// happens to pays nothing. The time that what was overtaken may still take is counted from when
+// that was noticed, which is when its time by the RFC begins to exceed a round trip.
 #include "core/net/tcp_scoreboard.hh"
 
 namespace oblako::net {

@@ -38,8 +38,8 @@ inline tcp_send_order order_of(const tcp_seg& s) {
 // A segment longer than the MSS ends at an edge within it; true if it does so now.
 bool cut(tcp_pcb& c, tcp_seg& s, uint32_t edge);
 
-// Marks what lies in a block of the other side's, and counts it as arrived. `known` is what had been
-// delivered before this acknowledgement. True if any of it was news.
+// Marks what lies in a block of the other side's, and counts it as arrived. `known` is what had
+// been delivered before this acknowledgement. True if any of it was news.
 bool note_block(tcp_pcb& c, const tcp_sack_range& b, tcp_send_order known);
 // The same for what is acknowledged up to there and still in the queue.
 void note_acknowledged(tcp_pcb& c, uint32_t acknowledged);
