@@ -79,6 +79,9 @@ def main():
                  for n in sorted(constant_numbers(a.elf, symbols["syscall"]))] \
         if "syscall" in symbols else []
     if a.needed:
+        # A futex wait that is not musl's own may have a timeout, which takes a clock.
+        if "futex" in by_number:
+            by_number.append("clock_gettime")
         print("\n".join(f"sys_{name}" for name in by_number if f"sys_{name}" not in symbols))
         return
 

@@ -36,7 +36,9 @@ oblako_switch_stacks:
 
 	.section .text.oblako_context_start, "ax", @progbits
 // First return address of a prepared context: rbx is the entry, r12 its argument. The switch that
-// led here is completed by the scheduler with interrupts still off.
+// led here is completed by the scheduler with interrupts still off. Weak: only the scheduler starts
+// a context, so the switch alone must not bring it in.
+	.weak oblako_finish_switch
 	.globl oblako_context_start
 	.type oblako_context_start, @function
 oblako_context_start:

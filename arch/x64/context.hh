@@ -69,4 +69,5 @@ void restore_vector_state(
 // Reschedules and delivers signals until nothing is pending. The vector registers are the
 // application's, before and after. Context: thread, on its kernel stack; interrupts are off on
 // return.
-extern "C" void oblako_return_to_application(oblako::arch::trap_frame* frame, bool full_state);
+extern "C" [[gnu::weak]] void oblako_return_to_application(oblako::arch::trap_frame* frame,
+                                                           bool full_state);

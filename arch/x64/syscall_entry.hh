@@ -6,7 +6,8 @@
 //   OBLAKO_SYSCALL(sys_listen, do_listen);
 //   extern "C" long do_listen(int fd, int backlog) { ... return -errno or value; }
 //
-// On the way back the stub looks at percpu::pending once (reschedule, signals).
+// On the way back the stub looks at percpu::pending once (reschedule, signals). What follows then
+// is referred to weakly: whoever may set something pending links it.
 // OBLAKO_SYSCALL_RESTARTABLE also keeps the arguments, so that a do_ function that returns
 // -error::restart is called again after a handler with SA_RESTART, or turned into -EINTR.
 #pragma once
@@ -14,6 +15,7 @@
 // clang-format off
 #define OBLAKO_SYSCALL(stub, implementation)                                                       \
   asm(".pushsection .text." #stub ",\"ax\",@progbits\n"                                            \
+      ".weak syscall_exit_slow\n"                                                                   \
       ".globl " #stub "\n.type " #stub ",@function\n.p2align 4\n" #stub ":\n"                      \
       "  mov %gs:8, %rax\n"              /* percpu::kernel_stack_top */                            \
       "  mov %rsp, -16(%rax)\n"                                                                    \
@@ -27,6 +29,7 @@
 
 #define OBLAKO_SYSCALL_RESTARTABLE(stub, implementation)                                           \
   asm(".pushsection .text." #stub ",\"ax\",@progbits\n"                                            \
+      ".weak syscall_exit_slow_restartable\n"                                                       \
       ".globl " #stub "\n.type " #stub ",@function\n.p2align 4\n" #stub ":\n"                      \
       "  mov %gs:8, %rax\n"                                                                        \
       "  mov %rsp, -16(%rax)\n"                                                                    \

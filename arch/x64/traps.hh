@@ -17,8 +17,10 @@ void set_interrupt_gates(const char* stubs);
 // Called on the interrupt IST stack with interrupts off; sends the EOI (arch/x64/interrupts.cc).
 extern "C" void oblako_dispatch_interrupt(uint8_t vector);
 // On the thread's kernel stack: does what percpu::pending asks for (reschedule, signals) before the
-// interrupted application code goes on. May change the frame.
-extern "C" void oblako_return_to_application(oblako::arch::trap_frame* frame, bool full_state);
+// interrupted application code goes on. May change the frame. Weak: comes with whatever may set
+// something pending.
+extern "C" [[gnu::weak]] void oblako_return_to_application(oblako::arch::trap_frame* frame,
+                                                           bool full_state);
 // An exception that is the application's error: raises the signal (core/posix).
 extern "C" void oblako_fault_signal(oblako::arch::trap_frame* frame, int signal, int code,
                                     uintptr_t address);

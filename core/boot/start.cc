@@ -9,7 +9,6 @@
 #include "core/boot/timeline.hh"
 #include "core/log/log.hh"
 #include "core/mem/areas.hh"
-#include "core/time/clock_start.hh"
 
 extern "C" {
 extern char app_text_start[], app_text_end[], app_rodata_start[], app_rodata_end[];
@@ -47,7 +46,6 @@ void describe_image_areas() {
 
 void kernel_main(arch::boot_info& info) {
   stage_ticks[static_cast<unsigned>(stage::entry)] = info.entry_tsc;
-  time::note_entry(info.entry_tsc);
   arch::acpi_start(info.rsdp);
 
   word_splitter defaults(oblako_application_arguments);

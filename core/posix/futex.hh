@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <time.h>
 
 namespace oblako::posix {
 
@@ -15,3 +16,7 @@ uint32_t futex_wake(uintptr_t address, uint32_t count, uint32_t bits = ~0u);
 extern "C" [[gnu::weak]] long oblako_futex(uint32_t* address, int operation, uint32_t value,
                                            uint64_t timeout_or_value2, uint32_t* address2,
                                            uint32_t value3);
+
+// A wait in an image whose only thread makes it (core/posix/futex_alone.cc).
+extern "C" [[gnu::weak]] long oblako_futex_alone(bool absolute, bool realtime,
+                                                 const timespec* timeout);

@@ -136,6 +136,7 @@ bool is_ignored(int signo) {
 result<bool> send_signal(target to, sched::thread* t, int signo, const siginfo_t* info,
                          queued_signal* node) {
   OBLAKO_NEEDS(oblako_deliver_signals);
+  OBLAKO_NEEDS(oblako_futex_alone);
   queued_signal* made = nullptr;
   if (!node && info && arch::this_cpu().interrupt_depth == 0) {
     if (auto r = mem::make<queued_signal>(); r.ok()) {

@@ -1,5 +1,6 @@
 // Reading clocks: leaf calls on the application's stack. The two clocks everybody asks for are read
 // right here; all others in clock_id.cc.
+#include "core/base/needs.hh"
 #include "core/mem/app_memory.hh"
 #include "core/posix/clock_id.hh"
 #include "core/posix/time_arguments.hh"
@@ -28,6 +29,7 @@ struct timezone_fields { // obsolete second result of gettimeofday
 extern "C" {
 
 long sys_clock_gettime(int id, timespec* to) {
+  OBLAKO_NEEDS(oblako_futex_alone); // timed waits
   uint64_t ns;
   if (id == CLOCK_REALTIME)
     ns = time::wall_ns();

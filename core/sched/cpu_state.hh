@@ -51,8 +51,9 @@ void block_unless(bool (*stay_awake)(void*), void* argument);
 // another thread runs.
 [[noreturn]] void leave_for_ever();
 
-// Does what percpu::pending asks of the scheduler. Context: thread, no spinlock held.
-void reschedule();
+// Does what percpu::pending asks of the scheduler. Weak: comes with whatever may set
+// pending_reschedule. Context: thread, no spinlock held.
+[[gnu::weak]] void reschedule();
 
 // For the timer interrupt: ends the slice if it is over. Returns when to look again (no_deadline
 // if nobody waits for the CPU). Context: interrupt.

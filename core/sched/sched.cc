@@ -1,5 +1,6 @@
 // The scheduler proper: blocking, waking, switching, preemption marks. Invariants in cpu_state.hh.
 // Spec: none; fairness after the "virtual runtime" family of schedulers.
+#include "core/base/needs.hh"
 #include "core/sched/cpu_state.hh"
 
 // Absent in an image that neither has a second thread nor uses timers: then there is no slice to
@@ -11,8 +12,6 @@ namespace oblako::time {
 namespace oblako::sched {
 
 [[gnu::weak]] void release_dead_thread(thread& t);
-
-cpu_state* cpu_states[arch::max_cpus];
 
 namespace {
 
@@ -33,6 +32,8 @@ void watch_slice(cpu_state& cs) {
 }
 
 void mark_reschedule() {
+  OBLAKO_NEEDS(syscall_exit_slow);
+  OBLAKO_NEEDS(oblako_return_to_application);
   __atomic_fetch_or(&arch::this_cpu().pending, arch::pending_reschedule, __ATOMIC_RELAXED);
 }
 
@@ -162,11 +163,6 @@ void reschedule() {
   switch_away(cs);
 }
 
-void yield_if_needed() {
-  if (arch::pending_work() & arch::pending_reschedule)
-    reschedule();
-}
-
 void yield() {
   arch::interrupts_off off;
   cpu_state& cs = this_state();
@@ -223,6 +219,8 @@ uint64_t check_time_slice(uint64_t now) {
 }
 
 void set_pending_signal(thread& t) {
+  OBLAKO_NEEDS(syscall_exit_slow);
+  OBLAKO_NEEDS(oblako_return_to_application);
   arch::interrupts_off off;
   __atomic_fetch_or(&t.pending, arch::pending_signal, __ATOMIC_SEQ_CST);
   if (&t == &current())

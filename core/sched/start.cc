@@ -1,8 +1,16 @@
 // The boot CPU's first thread: the code that runs at boot becomes the application's main thread.
+// The scheduler itself (sched.cc) is linked only where something can block or wake.
 #include "core/base/late.hh"
 #include "core/sched/cpu_state.hh"
 
+namespace oblako::time {
+[[gnu::weak]] uint64_t monotonic_ns(); // an image without a clock asks nobody how long it ran
+}
+
 namespace oblako::sched {
+
+cpu_state* cpu_states[arch::max_cpus];
+
 namespace {
 
 late<thread> main_storage;
@@ -31,6 +39,7 @@ extern "C" void oblako_start_threads() {
   t.is_application = true;
   t.kernel_stack_top = cpu.kernel_stack_top;
   t.state = thread_state::running;
-  t.run_started = oblako::time::monotonic_ns();
+  if (&oblako::time::monotonic_ns)
+    t.run_started = oblako::time::monotonic_ns();
   cpu.current = &t;
 }

@@ -1,4 +1,5 @@
 // The life of a thread: made, ended, its memory given back. And kernel threads.
+#include "core/base/needs.hh"
 #include "core/mem/heap.hh"
 #include "core/mem/kernel_map.hh"
 #include "core/sched/cpu_state.hh"
@@ -8,6 +9,7 @@
 namespace oblako::sched {
 
 result<thread*> create_thread(void (*entry)(void*), void* argument) {
+  OBLAKO_NEEDS(_ZN6oblako5sched5mutex9lock_slowEv);
   time::prepare_interrupts(); // with a second thread, time slices have to end
   auto t = TRY(mem::make<thread>());
   t->kernel_stack_top = TRY(mem::allocate_kernel_stack());

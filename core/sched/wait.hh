@@ -70,8 +70,9 @@ public:
   bool empty() const { return __atomic_load_n(&first_, __ATOMIC_SEQ_CST) == nullptr; }
 
 private:
-  void notify_all(uint32_t events);
-  void notify_one(uint32_t events);
+  // Weak: whoever links add() links these, and a queue without observers calls neither.
+  [[gnu::weak]] void notify_all(uint32_t events);
+  [[gnu::weak]] void notify_one(uint32_t events);
 
   using algorithms = boost::intrusive::circular_list_algorithms<observer_node_traits>;
   spinlock lock_{lock_rank::wait_queue};
@@ -160,7 +161,8 @@ public:
   bool held_by_me() const { return owner_ == arch::current_thread(); }
 
 private:
-  void lock_slow();
+  // Weak: comes with create_thread(). The only thread there is finds every mutex free.
+  [[gnu::weak]] void lock_slow();
   thread* owner_ = nullptr;
   wait_queue waiters_;
 };

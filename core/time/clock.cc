@@ -10,8 +10,8 @@
 #include "arch/x64/multiply_divide.hh"
 #include "arch/x64/tsc.hh"
 #include "core/boot/options.hh"
+#include "core/boot/timeline.hh"
 #include "core/log/log.hh"
-#include "core/time/clock_start.hh"
 
 namespace oblako::time {
 namespace {
@@ -34,7 +34,6 @@ struct tsc_measurement {
 };
 constinit tsc_measurement measurement;
 
-constinit uint64_t entry_tsc = 0;
 constinit bool wall_known = false;
 constinit uint64_t wall_offset = 0; // wall = monotonic + wall_offset
 
@@ -64,7 +63,8 @@ void start_measuring() {
   if (line.multiplier)
     return;
   const auto frequency = arch::tsc_frequency_at_boot();
-  line = {entry_tsc, 0, multiplier_for(frequency.hz)};
+  line = {boot::stage_ticks[static_cast<unsigned>(boot::stage::entry)], 0,
+          multiplier_for(frequency.hz)};
   if (frequency.source == arch::tsc_source::reference)
     start_measuring();
 }
@@ -138,10 +138,6 @@ bool parse_clock(const char* text, uint64_t& ns) {
     log::warning("no clock source for the time of day: it starts in 1970; pass clock=");
 }
 } // namespace
-
-void note_entry(uint64_t tsc) {
-  entry_tsc = tsc;
-}
 
 uint64_t monotonic_ns() {
   if (!line.multiplier) [[unlikely]]

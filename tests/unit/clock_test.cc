@@ -5,6 +5,8 @@
 #include "tests/unit/fake_processor.hh"
 #include <string>
 
+constinit uint64_t oblako::boot::stage_ticks[stage_count];
+
 namespace {
 std::string clock_option;
 bool has_clock_option;
@@ -33,7 +35,7 @@ protected:
     has_clock_option = false;
     warnings = 0;
     cpu.tsc = 5'000'000;
-    time::note_entry(cpu.tsc);
+    boot::stage_ticks[static_cast<unsigned>(boot::stage::entry)] = cpu.tsc;
     cpu.detect();
   }
   // Looks at the clock every 10 ms of real time, as a busy guest does. Returns the clock's ns for
