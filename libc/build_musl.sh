@@ -74,7 +74,7 @@ CC="gcc -I$work/overlay -ffile-prefix-map=$work/musl=musl" CFLAGS="$flags" \
 sed -i '/^AOBJS = /d' config.mak
 # The way to main() is without vector instructions, so that it can be tested under a KVM that
 # interprets them not (tests/system/test_kvm.py).
-echo 'obj/src/env/__init_tls.o: CFLAGS_ALL += -fno-tree-vectorize' >>config.mak
+echo 'obj/src/env/__init_tls.o obj/src/env/__libc_start_main.o: CFLAGS_ALL += -fno-tree-vectorize' >>config.mak
 make -j"$(nproc)" lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o install-headers >"$work/make.log" 2>&1 ||
   { grep -A5 "error" "$work/make.log" | cut -c1-300 >&2; echo "building musl failed" >&2; exit 1; }
 # Members whose functions libc/malloc and libc/string provide: while they are there, musl's own

@@ -135,11 +135,7 @@ argument_range argument_strings() {
 }
 
 result<uint64_t> make_application_stack(const arguments& args) {
-  mem::mapping_request request;
-  request.bytes = stack_bytes;
-  request.prot = mem::prot_read | mem::prot_write;
-  request.stack = true;
-  const uintptr_t base = TRY(mem::map(request));
+  const uintptr_t base = TRY(mem::add_first_stack(stack_bytes));
   stack_writer stack(base + stack_bytes);
 
   stack.push_word(0);

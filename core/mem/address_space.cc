@@ -10,12 +10,6 @@ constinit address_space the_space;
 
 namespace {
 
-// New mappings go upwards from here, first fit. Below lie the image and the break; the first
-// gigabyte ends here, so the first mappings share the upper page tables with the image.
-constexpr uintptr_t mapping_base = 0x40000000;
-// Left free below a stack, so that running over its end faults.
-constexpr size_t stack_guard = 64_KiB;
-
 size_t guard_of(const area& a) {
   return a.flags & area_stack ? stack_guard : 0;
 }

@@ -12,6 +12,12 @@
 
 namespace oblako::mem {
 
+// New mappings go upwards from here, first fit. Below lie the image and the break; the first
+// gigabyte ends here, so the first mappings share the upper page tables with the image.
+constexpr uintptr_t mapping_base = 0x40000000;
+// Left free below a stack, so that running over its end faults.
+constexpr size_t stack_guard = 64_KiB;
+
 enum area_flags : uint8_t {
   area_image = 1,    // of the application's image: what it was loaded with stays
   area_stack = 2,    // small pages only, and room for a guard below

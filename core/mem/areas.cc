@@ -58,6 +58,17 @@ result<void> add_image_area(uintptr_t start, size_t bytes, uint32_t prot) {
   return {};
 }
 
+result<uintptr_t> add_first_stack(size_t bytes) {
+  constexpr uintptr_t start = mapping_base + stack_guard;
+  address_space& s = space();
+  guard g(s.lock);
+  auto* a =
+      TRY(make<area>(start, start + bytes, uint32_t{prot_read | prot_write}, area_stack)).release();
+  a->next_fault = start;
+  s.insert(*a);
+  return start;
+}
+
 void set_image_frames(phys_addr start, phys_addr end) {
   address_space& s = space();
   guard g(s.lock);

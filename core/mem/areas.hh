@@ -26,6 +26,9 @@ protected:
 // memory they were loaded to, which is not the frame allocator's.
 result<void> add_image_area(uintptr_t start, size_t bytes, uint32_t protection);
 void set_image_frames(phys_addr start, phys_addr end);
+// The first thread's stack, below everything that will be mapped. Called once, before any mapping.
+// Returns its lowest address.
+result<uintptr_t> add_first_stack(size_t bytes);
 
 // The mmap family on page-aligned ranges. Errors as POSIX gives them. Context: thread.
 struct mapping_request {
