@@ -38,4 +38,4 @@ set_source_files_properties(${LWIP_SOURCES} PROPERTIES
 set(lwip_fast ${LWIP_SOURCES})
 list(FILTER lwip_fast INCLUDE REGEX
   "/(inet_chksum|ip|pbuf|tcp|tcp_in|tcp_out|udp|etharp|ip4|ip4_addr|ethip6|ip6|ip6_addr|mem)\\.c$")
-set_property(SOURCE ${lwip_fast} APPEND PROPERTY COMPILE_OPTIONS -O2)
+set_property(SOURCE ${lwip_fast} APPEND PROPERTY COMPILE_OPTIONS -O2 ${dense_code})
