@@ -270,6 +270,7 @@ constexpr pseudo_entry proc_entries[] = {
     {.path = "net/route", .mode = readable, .write_text = net::write_proc_route},
     {.path = "net/if_inet6", .mode = readable, .write_text = net::write_proc_if_inet6},
     {.path = "net/arp", .mode = readable, .write_text = net::write_proc_arp},
+    {.path = "net/netstat", .mode = readable, .write_text = net::write_proc_netstat},
     {.path = "net/sockstat", .mode = readable, .write_text = net::write_proc_sockstat},
     {.path = "sys/vm/overcommit_memory", .mode = setting, .constant = "1\n"},
     {.path = "sys/vm/max_map_count", .mode = setting, .constant = "1048576\n"},

@@ -2,49 +2,18 @@
 // fragments, between this host's address and a neighbour that was sent to a moment ago. Everything
 // else takes lwIP's way, and so does one packet a second to each neighbour, which keeps lwIP's ARP
 // table current and this file's memory of it honest.
-#include "core/net/interface_internal.hh"
+#include "core/net/fast_path.hh"
 #include "hooks.h"
 #include "lwip/ip.h"
 #include "lwip/ip4.h"
 #include "lwip/priv/tcp_priv.h"
 
 namespace oblako::net {
-namespace {
-
-constexpr uint32_t neighbour_lifetime = 1000 / TCP_SLOW_INTERVAL; // ticks
-constexpr uint8_t protocol_tcp = 6;
-constexpr uint16_t type_ipv4 = 0x0008; // as it lies in memory
-
-struct [[gnu::packed]] frame_headers {
-  uint8_t ethernet[14];
-  uint8_t version, service;
-  uint16_t length, id, fragment;
-  uint8_t time_to_live, protocol;
-  uint16_t checksum;
-  uint32_t from, to;
-};
-static_assert(sizeof(frame_headers) == 34);
-constexpr size_t ip_header = 20;
 
 uint16_t packet_id;
-interface* last_learnt; // whose neighbours were sent to last
+interface* last_learnt;
 
-neighbour& slot_of(interface& i, uint32_t ip) {
-  return i.neighbours[(ip >> 24 ^ ip >> 16) % interface::neighbour_count];
-}
-
-// Sums of 32-bit words fold to the ones' complement sum of their halves (RFC 1071).
-uint16_t fold(uint64_t sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-  return static_cast<uint16_t>((sum & 0xffff) + (sum >> 16));
-}
-
-uint64_t sum_of_header(const void* ip) {
-  uint32_t words[ip_header / 4];
-  __builtin_memcpy(words, ip, sizeof words);
-  return uint64_t{words[0]} + words[1] + words[2] + words[3] + words[4];
-}
+namespace {
 
 // True if there is room for the headers in front of the segment, in the same buffer.
 bool has_room(const pbuf* p) {

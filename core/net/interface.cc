@@ -8,9 +8,11 @@
 #include "core/net/checksum.hh"
 #include "core/net/device.hh"
 #include "core/net/interface_internal.hh"
+#include "core/net/pools.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
 #include "core/net/socket.hh"
+#include "core/net/tcp_predict.hh"
 #include "hooks.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
@@ -179,7 +181,69 @@ void hand_up(interface& i, pbuf* p, uint16_t type, checksum_state checksum) {
   }
 }
 
+// True if the frame fills its buffers well enough to be kept, and not too many are.
+bool may_lend(const interface& i, const received_frame& f, uint32_t payload) {
+  return payload > copy_limit && payload >= f.held / least_filled && i.lent + f.held <= max_lent;
+}
+
+// True if there is too little memory for what it brings.
+bool must_wait(uint32_t payload) {
+  return payload > copy_limit && unread_bytes > max_unread_when_short && memory_is_short();
+}
+
+// The payload of a frame in one piece, for which the frame is kept.
+pbuf* lend_payload(interface& i, const received_frame& f) {
+  pbuf* p = lend_frame(i, f, f.length - SIZEOF_ETH_HDR);
+  pbuf_remove_header(p, predicted_headers - SIZEOF_ETH_HDR);
+  return p;
+}
+
+// The same, copied.
+pbuf* copy_payload(const received_frame& f, uint32_t bytes) {
+  const bool is_short = bytes <= copy_limit;
+  // Room for the last step of copy_short(); receive buffers have it anyway.
+  pbuf* p = take_buffer(0, is_short ? bytes + 31 : bytes);
+  if (!p)
+    return nullptr;
+  if (is_short) {
+    p->len = p->tot_len = static_cast<u16_t>(bytes);
+    copy_short(static_cast<uint8_t*>(p->payload), f.data + predicted_headers, bytes);
+  } else {
+    __builtin_memcpy(p->payload, f.data + predicted_headers, bytes);
+  }
+  return p;
+}
+
+// A frame in one piece that its connection expects (tcp_predict.cc). False: it takes the long way.
+bool receive_predicted(interface& i, received_frame& f) {
+  if (f.segments != 1 || f.checksum == checksum_state::none)
+    return false;
+  tcp_pcb* c = predict(i, f.data, f.length);
+  if (!c)
+    return false;
+  const uint32_t payload = f.length - SIZEOF_ETH_HDR, bytes = f.length - predicted_headers;
+  const bool lent = may_lend(i, f, payload);
+  pbuf* data = nullptr;
+  if (bytes != 0) {
+    data = must_wait(payload) ? nullptr : lent ? lend_payload(i, f) : copy_payload(f, bytes);
+    if (!data)
+      return false;
+  }
+  if (capture_on) [[unlikely]]
+    capture_received(f, f.length);
+  ++i.counted.received;
+  i.counted.received_bytes += f.length;
+  take_predicted(*c, f.data, data);
+  if (!lent) {
+    i.dev->release_frame(f);
+    note_queued(i);
+  }
+  return true;
+}
+
 void receive_frame(interface& i, received_frame& f) {
+  if (receive_predicted(i, f)) [[likely]]
+    return;
   const uint32_t total = frame_length(f);
   const uint32_t payload = total - SIZEOF_ETH_HDR;
   pbuf* p = nullptr;
@@ -187,12 +251,11 @@ void receive_frame(interface& i, received_frame& f) {
   uint16_t type = 0;
   bool group = false, broadcast = false;
   // The protocol headers lie in the first piece; 64 kB of payload is what lwIP's lengths can hold.
-  if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff &&
-      !(payload > copy_limit && unread_bytes > max_unread_when_short && memory_is_short())) {
+  if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff && !must_wait(payload)) {
     type = static_cast<uint16_t>(f.data[12] << 8 | f.data[13]);
     group = f.data[0] & 1;
     broadcast = group && f.data[0] == 0xff;
-    lent = payload > copy_limit && payload >= f.held / least_filled && i.lent + f.held <= max_lent;
+    lent = may_lend(i, f, payload);
     p = lent ? lend_frame(i, f, payload) : copy_frame(f, payload);
   }
   if (capture_on) [[unlikely]]
@@ -216,7 +279,24 @@ void receive_frame(interface& i, received_frame& f) {
 // --- sending
 
 void sent(void* cookie) {
-  pbuf_free(static_cast<pbuf*>(cookie));
+  auto* p = static_cast<pbuf*>(cookie);
+  if (p->ref > 1)
+    --p->ref;
+  else
+    pbuf_free(p);
+}
+
+// The device's answer to a frame it was given.
+inline err_t note_transmitted(interface& i, pbuf* p, result<void> outcome) {
+  if (outcome.ok()) [[likely]] {
+    ++i.counted.sent;
+    i.counted.sent_bytes += p->tot_len;
+    note_queued(i);
+    return ERR_OK;
+  }
+  pbuf_free(p);
+  i.ring_was_full = outcome.code() == error::again;
+  return i.ring_was_full ? ERR_MEM : ERR_IF; // TCP keeps the segment and tries again
 }
 
 err_t link_output(netif* n, pbuf* p) {
@@ -255,15 +335,20 @@ err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
     i.dev->reclaim_transmitted();
     outcome = i.dev->transmit(parts, count, offload, sent, p);
   }
-  if (outcome.ok()) [[likely]] {
-    ++i.counted.sent;
-    i.counted.sent_bytes += p->tot_len;
-    note_queued(i);
-    return ERR_OK;
+  return note_transmitted(i, p, outcome);
+}
+
+err_t transmit_whole_frame(interface& i, pbuf* p, const transmit_offload& offload) {
+  if (capture_on) [[unlikely]]
+    capture_sent(p);
+  auto* frame = static_cast<uint8_t*>(p->payload);
+  ++p->ref; // until the device is done with it
+  auto outcome = i.dev->transmit_whole(frame, p->len, offload, sent, p);
+  if (!outcome.ok() && outcome.code() == error::again) [[unlikely]] {
+    i.dev->reclaim_transmitted();
+    outcome = i.dev->transmit_whole(frame, p->len, offload, sent, p);
   }
-  pbuf_free(p);
-  i.ring_was_full = outcome.code() == error::again;
-  return i.ring_was_full ? ERR_MEM : ERR_IF; // TCP keeps the segment and tries again
+  return note_transmitted(i, p, outcome);
 }
 
 namespace {

@@ -43,6 +43,9 @@ bool is_ours(const netif* n);
 // Queues a frame; the device holds a reference to the packet buffer until it has sent it.
 // Errors: ERR_MEM (the ring is full), ERR_IF, ERR_BUF (too many pieces).
 err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload);
+// The same for a frame in one piece with device::frame_room bytes in front of it. Errors: the first
+// two.
+err_t transmit_whole_frame(interface& i, pbuf* p, const transmit_offload& offload);
 
 // --- fast_path.cc
 // Remembers the way of a frame that went through all layers.

@@ -1,7 +1,7 @@
 // Free lists for what every packet takes and gives back: TCP segments, packet buffers and the other
 // fixed structures of lwIP. Taking from a list and giving back costs a few instructions; what a
 // list does not hold comes from and goes to the kernel heap. Guarded by the stack's lock.
-#include "core/net/free_list.hh"
+#include "core/net/packet_lists.hh"
 #include "hooks.h"
 #include "lwip/dhcp.h"
 #include "lwip/etharp.h"
@@ -21,18 +21,18 @@ constexpr uint16_t kept(memp_t type) {
   return type == MEMP_TCP_SEG || type == MEMP_PBUF ? 256 : type == MEMP_TCP_PCB ? 16 : 0;
 }
 
-// One list for each kind of structure that lwIP allocates.
+// Buffers that none of the lists has are the heap's.
+constexpr u8_t of_the_heap = 0xff;
+
+} // namespace
+
 constinit free_list structures[MEMP_MAX] = {
 #define LWIP_MEMPOOL(name, num, size, desc) {LWIP_MEM_ALIGN_SIZE(size), kept(MEMP_##name)},
 #include "lwip/priv/memp_std.h"
 };
+constinit free_list packet_lists[packet_list_count] = {{packet_sizes[0], 256},
+                                                       {packet_sizes[1], 32}};
 
-// Packet buffers: an acknowledgement or a short message, and a full segment. A buffer's
-// size_class is its list's number; others are the heap's.
-constexpr u8_t of_the_heap = 0xff;
-constinit free_list buffers[] = {{256, 256}, {2048, 32}};
-
-} // namespace
 } // namespace oblako::net
 
 using namespace oblako;
@@ -51,12 +51,14 @@ void memp_free(memp_t type, void* memory) {
 
 void* oblako_pbuf_allocate(size_t bytes) {
   u8_t size_class = 0;
-  for (; size_class < 2; ++size_class)
-    if (bytes <= buffers[size_class].size())
+  for (; size_class < packet_list_count; ++size_class)
+    if (bytes <= packet_lists[size_class].size())
       break;
-  void* memory = size_class < 2 ? buffers[size_class].take() : mem::allocate(bytes);
+  void* memory =
+      size_class < packet_list_count ? packet_lists[size_class].take() : mem::allocate(bytes);
   if (memory)
-    static_cast<pbuf*>(memory)->size_class = size_class < 2 ? size_class : of_the_heap;
+    static_cast<pbuf*>(memory)->size_class =
+        size_class < packet_list_count ? size_class : of_the_heap;
   return memory;
 }
 
@@ -64,7 +66,7 @@ void oblako_pbuf_release(pbuf* p) {
   if (p->size_class == of_the_heap)
     mem::release(p);
   else
-    buffers[p->size_class].give(p);
+    packet_lists[p->size_class].give(p);
 }
 
 } // extern "C"

@@ -17,6 +17,7 @@ namespace oblako::net {
 [[gnu::weak]] void write_proc_route(fs::text_builder& out);
 [[gnu::weak]] void write_proc_if_inet6(fs::text_builder& out);
 [[gnu::weak]] void write_proc_arp(fs::text_builder& out);
+[[gnu::weak]] void write_proc_netstat(fs::text_builder& out);
 [[gnu::weak]] void write_proc_sockstat(fs::text_builder& out);
 
 } // namespace oblako::net

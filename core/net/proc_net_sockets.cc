@@ -4,6 +4,7 @@
 #include "core/net/proc_net.hh"
 #include "core/net/stack.hh"
 #include "core/net/tcp_handshake.hh"
+#include "core/net/tcp_predict.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/udp_socket.hh"
 #include "core/net/unix_socket.hh"
@@ -223,6 +224,13 @@ void write_proc_unix(fs::text_builder& out) {
     if (s.domain() == AF_UNIX)
       append_unix(out, s);
   });
+}
+
+// Linux's names where Linux counts the same; how often the short ways were taken.
+void write_proc_netstat(fs::text_builder& out) {
+  stack_guard guard;
+  out.append("TcpExt: TCPHPHits TCPHPAcks TCPHPSent\nTcpExt: %lu %lu %lu\n", ulong{predicted.data},
+             ulong{predicted.acknowledgements}, ulong{predicted.sent});
 }
 
 void write_proc_sockstat(fs::text_builder& out) {

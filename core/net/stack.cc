@@ -22,9 +22,9 @@ namespace oblako::net {
 
 sched::mutex stack_lock;
 
-namespace {
-
 unsigned deliveries;
+
+namespace {
 
 // Packets between sockets of this VM. Each round may cause the next; a storm is cut into batches.
 bool run_loopback() {
@@ -42,10 +42,6 @@ bool run_loopback() {
 void leave_with_work() {
   run_loopback();
   leave_stack();
-}
-
-void note_delivery() {
-  ++deliveries;
 }
 
 namespace engine {

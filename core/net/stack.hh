@@ -31,6 +31,9 @@ private:
 };
 
 // TCP delivered data or a connection to a socket. Counted to guess how many writes will follow.
-void note_delivery();
+extern unsigned deliveries;
+inline void note_delivery() {
+  ++deliveries;
+}
 
 } // namespace oblako::net

@@ -120,29 +120,18 @@ err_t tcp_socket::on_receive(void* self, tcp_pcb*, pbuf* data, err_t) {
     s->refresh(input);
     return ERR_OK;
   }
-  s->received_bytes_ += data->tot_len;
-  unread_bytes += data->tot_len;
-  (s->received_last_ ? s->received_last_->next : s->received_) = data;
-  while (data->next)
-    data = data->next;
-  s->received_last_ = data;
-  note_delivery();
-  s->refresh(input);
-  if (!s->has_enough())
-    s->readiness().wake_all(0); // a reader of fewer bytes may wait
+  s->data_arrived(data);
   return ERR_OK;
 }
 
+void tcp_socket::low_water_may_be_reached() {
+  refresh(input);
+  if (!has_enough())
+    readiness().wake_all(0); // a reader of fewer bytes may wait
+}
+
 err_t tcp_socket::on_sent(void* self, tcp_pcb* connection, u16_t) {
-  auto* s = static_cast<tcp_socket*>(self);
-  if (s->user_timeout_ms_ != 0 || !connection->unacked)
-    s->progress_ = time::monotonic_ns();
-  if (s->full_ && s->in_flight() <= s->send_limit() / 3 * 2) {
-    s->full_ = false;
-    s->refresh();
-  }
-  if (s->lingering_ && !connection->unacked && !connection->unsent)
-    s->readiness().wake_all(0);
+  static_cast<tcp_socket*>(self)->sent_arrived(*connection);
   return ERR_OK;
 }
 

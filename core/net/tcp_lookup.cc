@@ -1,31 +1,28 @@
 // The table in which lwIP's input finds the connection of a segment (patch 08): established,
 // half-open and TIME_WAIT connections together, chained in buckets.
-#include "core/net/port.hh"
+#include "core/net/tcp_lookup.hh"
 
 #include "core/base/types.hh"
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
+#include "core/net/port.hh"
 #include "core/net/tcp_acks.hh"
 #include "core/net/tcp_timers.hh"
 #include "hooks.h"
 #include "lwip/tcp.h"
 
 namespace oblako::net {
+connection_table connections;
+
 namespace {
 
-tcp_pcb** buckets;
-unsigned shift; // of a 64-bit hash, down to a bucket's number
-// Odd multipliers drawn at start, so that nobody outside can aim at one bucket.
-uint64_t keys[3];
-
 tcp_pcb** bucket_of(const ip_addr_t* remote_ip, uint16_t remote_port, uint16_t local_port) {
-  uint64_t hash = (uint64_t{remote_port} << 16 | local_port) * keys[0];
   const uint32_t* a = ip_2_ip6(remote_ip)->addr; // an IPv4 address is the first word
-  hash += a[0] * keys[1];
+  uint64_t hash = connections.hash_ip4(a[0], uint32_t{remote_port} << 16 | local_port);
   if (IP_IS_V6(remote_ip))
-    hash += ((uint64_t{a[1]} << 32 | a[3]) ^ a[2]) * keys[2];
-  return &buckets[hash >> shift];
+    hash += ((uint64_t{a[1]} << 32 | a[3]) ^ a[2]) * connections.keys[2];
+  return &connections.buckets[hash >> connections.shift];
 }
 
 } // namespace
@@ -39,9 +36,9 @@ void make_connection_table() {
   while (!(memory = mem::allocate_zeroed(sizeof(tcp_pcb*) << bits)))
     if (--bits == 0)
       log::panic("net: no memory for the connection table");
-  buckets = static_cast<tcp_pcb**>(memory);
-  shift = 64 - bits;
-  for (uint64_t& k : keys)
+  connections.buckets = static_cast<tcp_pcb**>(memory);
+  connections.shift = 64 - bits;
+  for (uint64_t& k : connections.keys)
     k = uint64_t{random_word()} << 32 | random_word() | 1;
 }
 

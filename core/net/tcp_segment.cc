@@ -6,13 +6,6 @@
 
 namespace oblako::net {
 
-// The limits are those of tcp_write(): half of the largest window the peer ever offered, the send
-// buffer, the queue's length.
-bool fits_segment(const tcp_pcb& c, size_t bytes) {
-  return !c.unsent && (c.state == ESTABLISHED || c.state == CLOSE_WAIT) && bytes <= c.mss &&
-         bytes <= c.snd_wnd_max / 2 && bytes <= c.snd_buf && c.snd_queuelen < TCP_SND_QUEUELEN;
-}
-
 result<size_t> queue_segment(tcp_pcb& c, mem::io_buffers& from, size_t bytes) {
   pbuf* p = pbuf_alloc(PBUF_TRANSPORT, static_cast<u16_t>(bytes), PBUF_RAM);
   auto* segment = static_cast<tcp_seg*>(memp_malloc(MEMP_TCP_SEG));

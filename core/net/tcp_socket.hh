@@ -11,7 +11,9 @@
 
 #include "core/net/inet_address.hh"
 #include "core/net/socket.hh"
+#include "core/net/stack.hh"
 #include "lwip/tcp.h"
+#include <sys/epoll.h>
 
 namespace oblako::net {
 
@@ -29,6 +31,8 @@ public:
   result<void> local_name(socket_address& out) override;
   result<void> peer_name(socket_address& out) override;
   result<void> shutdown(int how) override;
+  result<size_t> read(mem::io_buffers& to) override;
+  result<size_t> write(mem::io_buffers& from) override;
   result<size_t> send(message& m) override;
   result<size_t> receive(message& m) override;
   result<void> set_option(int level, int name, const void* value, socklen_t length) override;
@@ -43,6 +47,10 @@ public:
   static uint8_t state_number(const tcp_pcb& c); // Linux's
   uint32_t unread() const { return received_bytes_; }
   uint32_t waiting() const;
+
+  // --- what a segment brought (tcp_predict.cc and the callbacks below). Lock held.
+  void data_arrived(pbuf* data);
+  void sent_arrived(const tcp_pcb& c);
 
   // SO_REUSEPORT: others may have the same address.
   bool shares_port() const { return settings_.reuse_port; }
@@ -94,11 +102,20 @@ private:
   result<size_t> take_received(mem::io_buffers& to, int flags);
   void consumed(size_t bytes);
   void consider_window();
+  void low_water_may_be_reached();
+  // Nothing is left to read.
+  void input_taken() {
+    if (phase_ != phase::connected || peer_closed_ || read_shut_) [[unlikely]]
+      return refresh();
+    // What refresh() finds then.
+    __atomic_store_n(&events_, events_ & ~uint32_t{EPOLLIN | EPOLLRDNORM}, __ATOMIC_RELEASE);
+  }
   size_t send_space() const;
   size_t in_flight() const;
   size_t send_limit() const;
   result<void> can_send();
   bool fits_now(size_t bytes, bool more) const;
+  result<size_t> send_at_once(mem::io_buffers& from);
   result<size_t> queue_some(mem::io_buffers& from, bool more);
   result<size_t> queue_small(mem::io_buffers& from, size_t bytes, bool more);
   result<size_t> queue_large(mem::io_buffers& from, size_t bytes, bool more);
@@ -148,5 +165,33 @@ private:
   int keep_idle_ = 7200, keep_interval_ = 75, keep_count_ = 9; // seconds, seconds, probes
   uint8_t time_to_live_ = 64, type_of_service_ = 0;
 };
+
+inline void tcp_socket::data_arrived(pbuf* data) {
+  constexpr uint32_t input = EPOLLIN | EPOLLRDNORM;
+  received_bytes_ += data->tot_len;
+  unread_bytes += data->tot_len;
+  (received_last_ ? received_last_->next : received_) = data;
+  while (data->next)
+    data = data->next;
+  received_last_ = data;
+  note_delivery();
+  if (settings_.low_water > 1) [[unlikely]]
+    return low_water_may_be_reached();
+  // What refresh(input) finds: there is input, and nothing else has changed.
+  if ((events_ & input) != input)
+    __atomic_store_n(&events_, events_ | input, __ATOMIC_RELEASE); // pairs with poll_events()
+  readiness().wake_all(input);
+}
+
+inline void tcp_socket::sent_arrived(const tcp_pcb& c) {
+  if (user_timeout_ms_ != 0) [[unlikely]]
+    progress_ = time::monotonic_ns();
+  if (full_ && in_flight() <= send_limit() / 3 * 2) {
+    full_ = false;
+    refresh();
+  }
+  if (lingering_ && !c.unacked && !c.unsent) [[unlikely]]
+    readiness().wake_all(0);
+}
 
 } // namespace oblako::net

@@ -7,9 +7,11 @@
 #include "core/net/tcp_socket.hh"
 
 #include "core/net/poller.hh"
+#include "core/net/pools.hh"
 #include "core/net/port.hh"
 #include "core/net/send_buffer.hh"
 #include "core/net/stack.hh"
+#include "core/net/tcp_predict.hh"
 #include "core/net/tcp_segment.hh"
 #include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
@@ -52,7 +54,7 @@ result<size_t> tcp_socket::receive(message& m) {
     return error::inval;
   const bool peek = m.flags & MSG_PEEK;
   const bool wait_for_all = (m.flags & MSG_WAITALL) && !peek;
-  const uint64_t deadline = receive_deadline();
+  uint64_t deadline = 0; // set with the first wait
   // Linux returns with less than SO_RCVLOWAT only at the end or when told not to wait.
   const size_t enough = wait_for_all ? ~size_t{0} : settings_.low_water;
   size_t done = 0;
@@ -74,6 +76,8 @@ result<size_t> tcp_socket::receive(message& m) {
     }
     if (nonblocking(m.flags))
       return done ? result<size_t>(done) : result<size_t>(error::again);
+    if (deadline == 0)
+      deadline = receive_deadline();
     constexpr uint32_t wanted = EPOLLIN | EPOLLERR | EPOLLHUP;
     auto waited = net::wait_until(
         readiness(),
@@ -84,6 +88,43 @@ result<size_t> tcp_socket::receive(message& m) {
     if (!waited.ok())
       return done ? result<size_t>(done) : result<size_t>(wait_error(waited.code()));
   }
+}
+
+inline void tcp_socket::consumed(size_t bytes) {
+  received_bytes_ -= static_cast<uint32_t>(bytes);
+  unread_bytes -= bytes;
+  if (!received_) {
+    received_last_ = nullptr;
+    input_taken();
+  }
+  if (!pcb_ || peer_closed_)
+    return;
+  drained_ += static_cast<uint32_t>(bytes);
+  if (drained_ >= pcb_->rcv_wnd_max)
+    consider_window();
+  take_back(*pcb_, static_cast<tcpwnd_size_t>(bytes));
+}
+
+// What is there, all of it in one piece, is read whole; the rest is receive()'s.
+result<size_t> tcp_socket::read(mem::io_buffers& to) {
+  {
+    stack_guard guard;
+    pbuf* p = received_;
+    if (p && !p->next && p->len <= to.remaining() && settings_.low_water <= 1) [[likely]] {
+      auto moved = to.put(p->payload, p->len);
+      if (!moved.ok()) [[unlikely]]
+        return moved;
+      if (*moved == p->len) [[likely]] {
+        received_ = nullptr;
+        free_packet(p);
+      } else {
+        pbuf_remove_header(p, *moved);
+      }
+      consumed(*moved);
+      return moved;
+    }
+  }
+  return socket::read(to);
 }
 
 result<size_t> tcp_socket::take_received(mem::io_buffers& to, int flags) {
@@ -117,21 +158,6 @@ result<size_t> tcp_socket::take_received(mem::io_buffers& to, int flags) {
   return total;
 }
 
-void tcp_socket::consumed(size_t bytes) {
-  received_bytes_ -= static_cast<uint32_t>(bytes);
-  unread_bytes -= bytes;
-  if (!received_) {
-    received_last_ = nullptr;
-    refresh();
-  }
-  if (!pcb_ || peer_closed_)
-    return;
-  drained_ += static_cast<uint32_t>(bytes);
-  if (drained_ >= pcb_->rcv_wnd_max)
-    consider_window();
-  tcp_recved(pcb_, static_cast<tcpwnd_size_t>(bytes));
-}
-
 // A window's worth has been read. If that was done about as fast as it came, it may have been the
 // window that held the peer back.
 void tcp_socket::consider_window() {
@@ -143,11 +169,40 @@ void tcp_socket::consider_window() {
 
 // --- sending
 
+// True if all of it fits one segment that may go at once, if nothing holds it back.
+inline bool tcp_socket::fits_now(size_t bytes, bool more) const {
+  return !more && !cork_ && fits_segment(*pcb_, bytes) && in_flight() + bytes <= send_limit();
+}
+
+result<size_t> tcp_socket::write(mem::io_buffers& from) {
+  boot::reached_answer();
+  {
+    stack_guard guard;
+    auto sent = send_at_once(from);
+    if (sent.code() != error::again) [[likely]]
+      return sent;
+  }
+  return socket::write(from);
+}
+
+// The usual case: all of it in one segment, at once. Errors: again (the long way, nothing has
+// happened), fault, nobufs.
+inline result<size_t> tcp_socket::send_at_once(mem::io_buffers& from) {
+  const size_t bytes = from.remaining();
+  if (bytes == 0 || phase_ != phase::connected || pending_ != error::none || write_shut_ || !pcb_ ||
+      !fits_now(bytes, false))
+    return error::again;
+  freshen_tcp_clock();
+  if (user_timeout_ms_ != 0) [[unlikely]]
+    progress_ = time::monotonic_ns();
+  return send_predicted(*pcb_, from, bytes);
+}
+
 result<size_t> tcp_socket::send(message& m) {
   boot::reached_answer();
   if (m.flags & MSG_OOB)
     return error::opnotsupp;
-  const uint64_t deadline = send_deadline();
+  uint64_t deadline = 0; // set with the first wait
   size_t done = 0;
   for (;;) {
     error failed = error::none;
@@ -172,6 +227,8 @@ result<size_t> tcp_socket::send(message& m) {
       return done ? result<size_t>(done) : result<size_t>(failed);
     if (nonblocking(m.flags))
       return done ? result<size_t>(done) : result<size_t>(error::again);
+    if (deadline == 0)
+      deadline = send_deadline();
     constexpr uint32_t wanted = EPOLLOUT | EPOLLERR | EPOLLHUP;
     auto waited = net::wait_until(
         readiness(), [this] { return (poll_events() & wanted) != 0; }, deadline);
@@ -209,22 +266,19 @@ size_t tcp_socket::send_space() const {
   return used < limit ? limit - used : 0;
 }
 
-// The usual case of queue_some(): all of it in one segment, at once.
-bool tcp_socket::fits_now(size_t bytes, bool more) const {
-  return !more && !cork_ && fits_segment(*pcb_, bytes) && in_flight() + bytes <= send_limit();
-}
-
 // Queues what fits. Errors: fault, nobufs (nothing queued).
 result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
   if (from.remaining() == 0) // a segment of nothing would never be acknowledged
     return size_t{0};
   freshen_tcp_clock();
-  if (fits_now(from.remaining(), more)) [[likely]] {
+  if (fits_now(from.remaining(), more)) {
+    if (auto sent = send_at_once(from); sent.code() != error::again)
+      return sent;
+    if (user_timeout_ms_ != 0)
+      progress_ = time::monotonic_ns();
     auto queued = queue_segment(*pcb_, from, from.remaining());
-    if (!queued.ok())
-      return queued;
-    progress_ = user_timeout_ms_ ? time::monotonic_ns() : 0;
-    tcp_output(pcb_);
+    if (queued.ok())
+      tcp_output(pcb_);
     return queued;
   }
   if (!pcb_->unsent && !pcb_->unacked)

@@ -27,9 +27,10 @@ def guest(boot_once):
     return guest
 
 
-@pytest.fixture
-def peer(guest):
-    with contextlib.closing(Peer(guest)) as peer:
+# The long way in, through all layers, and the one that predicts headers.
+@pytest.fixture(params=[False, True], ids=["checked", "offloaded"])
+def peer(guest, request):
+    with contextlib.closing(Peer(guest, request.param)) as peer:
         yield peer
         assert peer.ping(), "the guest does not answer any more"
 
@@ -40,6 +41,62 @@ def echo(peer):
     connection.open()
     yield connection
     connection.send("R")
+
+
+# --- the short ways (core/net/tcp_predict.cc) and the long one
+
+
+def predicted(peer):
+    return [peer.tell(f"predicted {field}") for field in range(3)]
+
+
+def exchange(guest, offloads, options):
+    """Requests and replies as a server sees them; what came back, without what differs from
+    connection to connection, and how often the short ways were taken."""
+    with contextlib.closing(Peer(guest, offloads)) as peer:
+        c = Connection(peer, ECHO)
+        c.open(options=[("MSS", 1460), ("WScale", 3)])
+        assert c.echoes(b"the way is known now")
+        first, seen, before = c.ack, [], predicted(peer)
+
+        def note(t, about):
+            assert t is not None, about
+            seen.append((about, str(t.flags), (t.seq - first) & 0xFFFFFFFF,
+                         (t.ack - c.seq) & 0xFFFFFFFF, t.window, t.dataofs, len(payload_of(t.underlayer)),
+                         t.underlayer.ttl, t.underlayer.tos, int(t.underlayer.flags)))
+
+        for size in (1, 100, 192, 193, 1000, 1400):
+            # The reply acknowledges the request, and the next request the reply.
+            c.send("PA", b"x" * size, options=options)
+            answer = c.wait(lambda t: len(payload_of(t.underlayer)) == size)
+            note(answer, f"reply to {size}")
+            c.ack = (c.ack + size) & 0xFFFFFFFF
+        c.send("A", options=options)
+        # Two small segments without an answer in between: the second is acknowledged with data.
+        c.send("A", b"a" * 10, options=options)
+        c.send("PA", b"b" * 10, options=options)
+        assert c.receive(20, acknowledge=False) == b"a" * 10 + b"b" * 10
+        # A reply that is lost comes again: its timer runs.
+        c.send("PA", b"lost", options=options)
+        note(c.wait(lambda t: len(payload_of(t.underlayer)) == 4), "lost reply")
+        note(c.wait(lambda t: len(payload_of(t.underlayer)) == 4), "the same again")
+        c.ack = (c.ack + 4) & 0xFFFFFFFF
+        c.send("A", options=options)
+        after = predicted(peer)
+        c.send("R")
+        return seen, [b - a for a, b in zip(before, after)]
+
+
+def test_short_and_long_way_agree(guest):
+    # An option of no meaning makes a segment unpredictable, a checksum to verify as well.
+    short, taken = exchange(guest, True, [])
+    for offloads, options in ((True, [("NOP", None)] * 4), (False, [])):
+        long, not_taken = exchange(guest, offloads, options)
+        assert long == short
+        assert not_taken[:2] == [0, 0]
+    assert taken[0] == 9  # data
+    assert taken[1] == 1  # acknowledgements; the last one ends a time-out and is looked at
+    assert taken[2] >= 8  # replies
 
 
 # --- RFC 9293: opening

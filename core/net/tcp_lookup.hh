@@ -1,0 +1,33 @@
+// Private to core/net: finding a connection over IPv4 (tcp_lookup.cc).
+#pragma once
+
+#include "lwip/tcp.h"
+#include <stdint.h>
+
+namespace oblako::net {
+
+// Buckets of connections, chained by hash_next.
+struct connection_table {
+  tcp_pcb** buckets;
+  unsigned shift; // of a 64-bit hash, down to a bucket's number
+  // Odd multipliers drawn at start, so that nobody outside can aim at one bucket.
+  uint64_t keys[3];
+
+  uint64_t hash_ip4(uint32_t remote_ip, uint32_t ports) const {
+    return ports * keys[0] + remote_ip * keys[1];
+  }
+};
+extern connection_table connections;
+
+// Addresses as they lie in packets; `ports` in the host's order, the remote one in the upper half.
+inline tcp_pcb* find_connection(uint32_t local_ip, uint32_t remote_ip, uint32_t ports) {
+  const connection_table& t = connections;
+  for (tcp_pcb* c = t.buckets[t.hash_ip4(remote_ip, ports) >> t.shift]; c; c = c->hash_next)
+    if (c->remote_port == ports >> 16 && c->local_port == (ports & 0xffff) &&
+        ip4_addr_get_u32(ip_2_ip4(&c->remote_ip)) == remote_ip && IP_IS_V4_VAL(c->remote_ip) &&
+        ip4_addr_get_u32(ip_2_ip4(&c->local_ip)) == local_ip)
+      return c;
+  return nullptr;
+}
+
+} // namespace oblako::net

@@ -1,0 +1,339 @@
+// Header prediction (Van Jacobson; Wright and Stevens, volume 2, 28.4): what nearly all segments of
+// an established connection are goes straight from the frame to the socket, and from write() to the
+// device. Neither lwIP's input nor its output sees them.
+//
+// What is predicted of a segment received
+//   - TCP over IPv4 without options or fragments, to this interface's address, for a connection
+//     that is ESTABLISHED and whose socket is open; ACK and perhaps PSH, no other flag; a window
+//     that is not shut;
+//   - it is the next in sequence and fits the window; nothing waits to be put in order;
+//   - it acknowledges nothing new, or all that was sent; nothing waits to be sent, and no loss is
+//     being repaired. Without data it acknowledges something new, or it would be a duplicate.
+// Of one to send: nothing else waits to be sent, Nagle and both windows let it go at once, and the
+// way to the other side is known (fast_path.cc).
+//
+// Everything else takes the long way, which finds the connection as if it had taken the long way
+// always. So each step here has its place in lwIP's code and leaves the same in the control block:
+// take_predicted() is tcp_process() and tcp_receive() for such a segment with tcp_output() behind,
+// send_predicted() is tcp_output() with tcp_output_segment(). Retransmission, round-trip times,
+// delayed acknowledgements and all timers follow from there.
+//
+// Context: the stack's lock is held, and lwIP is not on the stack (tcp_input_pcb is null).
+#include "core/net/tcp_predict.hh"
+
+#include "core/net/capture.hh"
+#include "core/net/fast_path.hh"
+#include "core/net/pools.hh"
+#include "core/net/tcp_lookup.hh"
+#include "core/net/tcp_socket.hh"
+#include "hooks.h"
+
+namespace oblako::net {
+
+prediction_counts predicted;
+
+namespace {
+
+struct [[gnu::packed]] tcp_frame {
+  frame_headers h;
+  uint16_t source, destination;
+  uint32_t sequence, acknowledged;
+  uint16_t length_and_flags;
+  uint16_t window, checksum, urgent;
+};
+static_assert(sizeof(tcp_frame) == predicted_headers);
+constexpr uint16_t checksum_field = 16; // in the TCP header
+
+uint32_t load32(const uint8_t* at) {
+  uint32_t word;
+  __builtin_memcpy(&word, at, sizeof word);
+  return word;
+}
+
+const tcp_frame& frame_at(const uint8_t* frame) {
+  return *reinterpret_cast<const tcp_frame*>(frame);
+}
+
+// Ethernet's type, IP's version and header length; not the type of service.
+constexpr uint32_t link_mask = 0x00ffffff, link_wanted = 0x00450008;
+// No fragment; TCP. Not the time to live.
+constexpr uint32_t ip_mask = 0xff00ff3f, ip_wanted = uint32_t{protocol_tcp} << 24;
+// A header of 20 bytes; ACK. Not PSH.
+constexpr uint16_t tcp_mask = 0xf7ff, tcp_wanted = TCP_ACK << 8 | 0x50;
+
+bool is_ordinary(const interface& i, const uint8_t* frame, uint32_t length) {
+  const tcp_frame& f = frame_at(frame);
+  return length >= sizeof f && (load32(frame + 12) & link_mask) == link_wanted &&
+         (load32(frame + 20) & ip_mask) == ip_wanted &&
+         (f.length_and_flags & tcp_mask) == tcp_wanted && !(frame[0] & 1) &&
+         f.h.to == ip4_addr_get_u32(netif_ip4_addr(&i.n)) && f.window != 0 &&
+         __builtin_bswap16(f.h.length) == length - sizeof f.h.ethernet &&
+         // The ones' complement sum of a right header is -0 (RFC 1071).
+         sum_of_header(&f.h.version) % 0xffff == 0;
+}
+
+constexpr tcpflags_t unusual_received =
+    TF_ACK_NOW | TF_INFR | TF_CLOSEPEND | TF_RXCLOSED | TF_FIN | TF_NAGLEMEMERR | TF_RTO;
+constexpr tcpflags_t unusual_to_send = TF_INFR | TF_CLOSEPEND | TF_FIN | TF_NAGLEMEMERR | TF_RTO;
+
+void touched(tcp_pcb& c) {
+  LWIP_HOOK_TCP_TOUCHED(&c);
+}
+
+void free_sent(tcp_seg* s) {
+  free_packet(s->p);
+  release_segment(s);
+}
+
+void grow(tcpwnd_size_t& window, tcpwnd_size_t by) {
+  TCP_WND_INC(window, by);
+}
+
+// All that was sent has arrived.
+void acknowledged_all(tcp_pcb& c, uint32_t ack) {
+  const tcpwnd_size_t acked = ack - c.lastack;
+  c.nrtx = 0;
+  c.lastack = ack;
+  if (c.cwnd < c.ssthresh) {
+    grow(c.cwnd, min_of<tcpwnd_size_t>(acked, 2u * c.mss));
+  } else {
+    grow(c.bytes_acked, acked);
+    if (c.bytes_acked >= c.cwnd) {
+      c.bytes_acked -= c.cwnd;
+      grow(c.cwnd, c.mss);
+    }
+  }
+  for (tcp_seg* s = c.unacked; s;) {
+    tcp_seg* next = s->next;
+    c.snd_buf += s->len;
+    free_sent(s);
+    s = next;
+  }
+  c.unacked = nullptr;
+  c.snd_queuelen = 0;
+  c.rtime = -1;
+  c.polltmr = 0;
+  c.unsent_oversize = 0;
+  if (c.rttest && TCP_SEQ_LT(c.rtseq, ack)) {
+    int32_t m = max_of(static_cast<int32_t>(tcp_ticks - c.rttest), 1);
+    if (c.sa == 0) {
+      c.sa = m << 3;
+      c.sv = m << 1;
+    } else {
+      m -= c.sa >> 3;
+      c.sa += m;
+      m = (m < 0 ? -m : m) - (c.sv >> 2);
+      c.sv += m;
+    }
+    c.rttest = 0;
+  }
+  c.rto = TCP_RTO(&c);
+}
+
+// tcp_update_rcv_ann_wnd(): the window to announce does not shrink, and grows by no less than a
+// segment. Returns by how much its edge has moved.
+inline uint32_t update_announced(tcp_pcb& c) {
+  const uint32_t edge = c.rcv_nxt + c.rcv_wnd;
+  if (TCP_SEQ_GEQ(edge, c.rcv_ann_right_edge + LWIP_MIN(TCP_WND / 2, c.mss))) {
+    c.rcv_ann_wnd = c.rcv_wnd;
+    return edge - c.rcv_ann_right_edge;
+  }
+  c.rcv_ann_wnd =
+      TCP_SEQ_GT(c.rcv_nxt, c.rcv_ann_right_edge) ? 0 : c.rcv_ann_right_edge - c.rcv_nxt;
+  return 0;
+}
+
+// The right edge of the window stays where it is: what is announced shrinks.
+void take_data(tcp_pcb& c, uint32_t bytes) {
+  c.rcv_nxt += bytes;
+  c.rcv_wnd -= bytes;
+  update_announced(c);
+  if (bytes >= 2u * c.mss) {
+    c.flags |= TF_ACK_DELAY;
+    oblako_tcp_ack_soon(&c);
+  } else {
+    tcp_ack(&c);
+  }
+}
+
+} // namespace
+
+tcp_pcb* predict(const interface& i, const uint8_t* frame, uint32_t length) {
+  if (!is_ordinary(i, frame, length))
+    return nullptr;
+  const tcp_frame& f = frame_at(frame);
+  tcp_pcb* c = find_connection(f.h.to, f.h.from, __builtin_bswap32(load32(frame + 34)));
+  if (!c || c->state != ESTABLISHED || (c->flags & unusual_received) || !c->callback_arg ||
+      c->unsent || c->ooseq || c->refused_data)
+    return nullptr;
+  const uint32_t bytes = length - static_cast<uint32_t>(sizeof f);
+  const uint32_t ack = __builtin_bswap32(f.acknowledged);
+  const bool expected = __builtin_bswap32(f.sequence) == c->rcv_nxt && bytes <= c->rcv_wnd &&
+                        (ack == c->snd_nxt || ack == c->lastack) &&
+                        (bytes != 0 || ack != c->lastack);
+  return expected ? c : nullptr;
+}
+
+void take_predicted(tcp_pcb& c, const uint8_t* frame, pbuf* data) {
+  const tcp_frame& f = frame_at(frame);
+  const uint32_t seq = c.rcv_nxt, ack = __builtin_bswap32(f.acknowledged);
+  const tcpwnd_size_t window = SND_WND_SCALE(&c, __builtin_bswap16(f.window));
+  c.tmr = tcp_ticks;
+  c.keep_cnt_sent = 0;
+  c.persist_probe = 0;
+  c.dupacks = 0;
+  if (TCP_SEQ_LT(c.snd_wl1, seq) || (c.snd_wl1 == seq && TCP_SEQ_LT(c.snd_wl2, ack)) ||
+      (c.snd_wl2 == ack && window > c.snd_wnd)) {
+    c.snd_wnd = window;
+    if (c.snd_wnd_max < window)
+      c.snd_wnd_max = window;
+    c.snd_wl1 = seq;
+    c.snd_wl2 = ack;
+  }
+  auto& s = *static_cast<tcp_socket*>(c.callback_arg);
+  if (ack != c.lastack) {
+    acknowledged_all(c, ack);
+    s.sent_arrived(c);
+  }
+  if (data) {
+    ++predicted.data;
+    take_data(c, data->tot_len);
+    s.data_arrived(data);
+  } else {
+    ++predicted.acknowledgements;
+  }
+  if (c.flags & TF_ACK_NOW) [[unlikely]]
+    tcp_output(&c);
+  else
+    touched(c);
+}
+
+void take_back(tcp_pcb& c, uint32_t bytes) {
+  const tcpwnd_size_t room = c.rcv_wnd + bytes;
+  c.rcv_wnd = room > TCP_WND_MAX(&c) || room < c.rcv_wnd ? TCP_WND_MAX(&c) : room;
+  const uint32_t moved = update_announced(c);
+  if (moved != 0 && moved >= LWIP_MAX(TCP_WND_UPDATE_THRESHOLD, TCP_WND_MAX(&c) / 4)) [[unlikely]] {
+    tcp_ack_now(&c);
+    tcp_output(&c);
+  }
+}
+
+// ------------------------------------------------------------- sending
+
+namespace {
+
+// The neighbour that frames to the other side go to, if it was sent to a moment ago.
+const neighbour* way_of(const tcp_pcb& c) {
+  if (!last_learnt || !IP_IS_V4_VAL(c.remote_ip) || !last_learnt->checksums_sent)
+    return nullptr;
+  const uint32_t to = ip4_addr_get_u32(ip_2_ip4(&c.remote_ip));
+  const neighbour& way = slot_of(*last_learnt, to);
+  const bool known =
+      way.ip == to && tcp_ticks - way.learnt < neighbour_lifetime &&
+      ip4_addr_get_u32(ip_2_ip4(&c.local_ip)) == ip4_addr_get_u32(netif_ip4_addr(&last_learnt->n));
+  return known ? &way : nullptr;
+}
+
+// The device adds the payload's sum and the header's to that of the pseudo-header.
+void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t bytes) {
+  const auto segment_length = static_cast<uint16_t>(sizeof(tcp_hdr) + bytes);
+  const uint32_t from = ip4_addr_get_u32(ip_2_ip4(&c.local_ip)), to = way.ip;
+  const uint64_t addresses = uint64_t{from} + to;
+  __builtin_memcpy(f.h.ethernet, way.header, sizeof f.h.ethernet);
+  const auto version_and_service = static_cast<uint16_t>(c.tos << 8 | 0x45);
+  const auto life_and_protocol = static_cast<uint16_t>(protocol_tcp << 8 | c.ttl);
+  __builtin_memcpy(&f.h.version, &version_and_service, 2);
+  __builtin_memcpy(&f.h.time_to_live, &life_and_protocol, 2);
+  f.h.length = __builtin_bswap16(static_cast<uint16_t>(segment_length + ip_header));
+  f.h.id = ++packet_id;
+  f.h.fragment = 0;
+  f.h.from = from;
+  f.h.to = to;
+  f.h.checksum = static_cast<uint16_t>(
+      ~fold(addresses + version_and_service + f.h.length + f.h.id + life_and_protocol));
+  f.source = __builtin_bswap16(c.local_port);
+  f.destination = __builtin_bswap16(c.remote_port);
+  f.sequence = __builtin_bswap32(c.snd_lbb);
+  f.acknowledged = __builtin_bswap32(c.rcv_nxt);
+  f.length_and_flags = (TCP_ACK | TCP_PSH) << 8 | 0x50;
+  f.window = __builtin_bswap16(TCPWND_MIN16(RCV_WND_SCALE(&c, c.rcv_ann_wnd)));
+  f.checksum = fold(addresses + (uint32_t{protocol_tcp} << 8) + __builtin_bswap16(segment_length));
+  f.urgent = 0;
+}
+
+void append(tcp_seg** list, tcp_seg* s) {
+  while (*list)
+    list = &(*list)->next;
+  *list = s;
+}
+
+// What tcp_output_segment() and tcp_output() note of a segment, sent or not.
+void note_sent(tcp_pcb& c, tcp_seg* s, bool sent) {
+  if (c.rtime < 0)
+    c.rtime = TCP_RTIME_NOW();
+  if (c.rttest == 0) {
+    c.rttest = tcp_ticks;
+    c.rtseq = c.snd_lbb;
+  }
+  c.rcv_ann_right_edge = c.rcv_nxt + c.rcv_ann_wnd;
+  c.persist_backoff = 0;
+  c.unsent_oversize = 0;
+  c.snd_lbb += s->len;
+  c.snd_buf -= s->len;
+  ++c.snd_queuelen;
+  if (!sent) [[unlikely]] { // it will be tried again
+    c.flags |= TF_NAGLEMEMERR;
+    c.unsent = s;
+    return;
+  }
+  ++predicted.sent;
+  c.flags &= static_cast<tcpflags_t>(~(TF_ACK_DELAY | TF_ACK_NOW));
+  c.snd_nxt = c.snd_lbb;
+  append(&c.unacked, s);
+}
+
+} // namespace
+
+result<size_t> send_predicted(tcp_pcb& c, mem::io_buffers& from, size_t bytes) {
+  const uint32_t room = LWIP_MIN(c.snd_wnd, c.cwnd);
+  if ((c.flags & unusual_to_send) || (c.unacked && !(c.flags & TF_NODELAY)) ||
+      c.snd_lbb - c.lastack + bytes > room)
+    return error::again;
+  const neighbour* way = way_of(c);
+  if (!way)
+    return error::again;
+  interface& i = *last_learnt;
+  pbuf* p = take_buffer(device::frame_room, sizeof(tcp_frame) + bytes);
+  tcp_seg* s = take_segment();
+  if (!p || !s) [[unlikely]] {
+    if (p)
+      release_packet_memory(p);
+    if (s)
+      release_segment(s);
+    return error::nobufs;
+  }
+  auto& f = *static_cast<tcp_frame*>(p->payload);
+  auto got = from.get(&f + 1, bytes);
+  if (!got.ok()) [[unlikely]] {
+    release_packet_memory(p);
+    release_segment(s);
+    return got;
+  }
+  const auto length = static_cast<uint16_t>(*got);
+  p->len = p->tot_len = static_cast<uint16_t>(sizeof f + length);
+  fill_in(f, c, *way, length);
+  s->next = nullptr;
+  s->p = p;
+  s->len = length;
+  s->flags = 0;
+  s->tcphdr = reinterpret_cast<tcp_hdr*>(&f.source);
+  transmit_offload offload;
+  offload.needs_checksum = true;
+  offload.checksum_start = sizeof f.h;
+  offload.checksum_offset = checksum_field;
+  note_sent(c, s, transmit_whole_frame(i, p, offload) == ERR_OK);
+  touched(c);
+  return got;
+}
+
+} // namespace oblako::net
