@@ -233,6 +233,72 @@ def test_overlapping_segments(peer, echo):
     assert got == data
 
 
+# --- recovery from loss
+
+
+def slow_with_sack(peer):
+    """A connection with SACK over a path of 0.6 seconds, and where the first flight of data ends: a
+    time-out comes no earlier than after three times as long."""
+    c = Connection(peer, SOURCE)
+    c.send("S", options=[("MSS", 1460), ("SAckOK", b""), ("NOP", None), ("WScale", 7)])
+    answer = c.wait(lambda t: t.flags.S and t.flags.A)
+    time.sleep(0.6)  # the SYN-ACK is repeated after a second, and then not timed
+    c.ack = (answer.seq + 1) & 0xFFFFFFFF
+    c.send("A")
+    return c, furthest(c)
+
+
+def furthest(c):
+    """How far what arrives now goes beyond what we have acknowledged."""
+    far = 0
+    while t := c.wait(lambda t: len(t.payload), timeout=SHORT):
+        far = max(far, ((t.seq - c.ack) & 0xFFFFFFFF) + len(t.payload))
+    return far
+
+
+def lacks_the_first(c, to):
+    """Says that we have all up to there but the first segment."""
+    c.send("A", options=[("NOP", None), ("NOP", None),
+                         ("SAck", ((c.ack + 1460) & 0xFFFFFFFF, (c.ack + to) & 0xFFFFFFFF))])
+
+
+def test_the_first_flight_is_ten_segments(peer):
+    c, flight = slow_with_sack(peer)
+    assert flight == 10 * 1460
+    c.send("R")
+
+
+def test_a_lost_tail_is_probed_for(peer):
+    c, flight = slow_with_sack(peer)
+    probe = c.wait(lambda t: len(t.payload))
+    assert probe.seq == (c.ack + flight - 1460) & 0xFFFFFFFF, "no probe before the time-out"
+    assert len(probe.payload) == 1460
+    c.send("R")
+
+
+def test_a_lost_retransmission_is_found_without_a_timeout(peer):
+    c, flight = slow_with_sack(peer)
+    lacks_the_first(c, 5 * 1460)
+    assert c.wait(lambda t: t.seq == c.ack and len(t.payload) == 1460, 1), "not sent again"
+    lacks_the_first(c, flight)
+    beyond = furthest(c)
+    assert beyond > flight, "nothing new is sent in a recovery"
+    lacks_the_first(c, beyond)
+    assert c.wait(lambda t: t.seq == c.ack and len(t.payload) == 1460, 1), "not sent once more"
+    c.send("R")
+
+
+def test_what_comes_a_little_late_is_not_sent_again(peer):
+    c, flight = slow_with_sack(peer)
+    lacks_the_first(c, 2 * 1460)
+    c.ack = (c.ack + 2 * 1460) & 0xFFFFFFFF
+    c.send("A")
+    first = c.ack
+    while t := c.wait(lambda t: len(t.payload), timeout=SHORT):
+        assert (t.seq - first) & 0xFFFFFFFF >= flight - 2 * 1460, "sent again"
+    c.send("R")
+
+
 # --- windows
 
 
