@@ -7,7 +7,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source_dir=$1
 cache=${OBLAKO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/oblako}
-flags="-O2 -g1 -fPIE -ffunction-sections -fdata-sections -fno-stack-protector -fcf-protection=none"
+flags="-O2 -fno-align-functions -fno-align-jumps -fno-align-loops -g1 -fPIE -ffunction-sections -fdata-sections -fno-stack-protector -fcf-protection=none"
 
 # An override replaces every musl file of its own name (x.c or x.s), generic and x86_64 alike.
 overrides=$(find "$here/overrides" -name "*.[cs]" -printf "%f\n" | LC_ALL=C sort)

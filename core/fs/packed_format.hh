@@ -1,5 +1,6 @@
 // The packed read-only root: what scripts/pack_root.py writes and core/fs/packed_root.cc reads.
-// All numbers little-endian, all offsets from the blob's first byte, which is page-aligned.
+// All numbers little-endian, all offsets from the blob's first byte, which is page-aligned
+// if the blob is larger than a page.
 //
 //   header | nodes | names | data
 //
