@@ -43,10 +43,10 @@ set(kernel_fast_sources
   "core/fs/(packed_root|path|pseudo)"
   "core/mem/(address_space|app_memory|fault|heap|io_buffers|string)"
   "core/net/(checksum|fast_path|interface|poller|pools|port|send_buffer|shared_address|socket|stack)"
-  "core/net/(syn_queue|tcp_[a-z]*|time_wait|timers|udp_socket)"
+  "core/net/(syn_queue|tcp_[^o].*|time_wait|timers|udp_socket)"
   "core/random/.*"
   "core/posix/(boundary|epoll|fd_table|file|futex|io_vector|pipe|poll_set)"
-  "core/posix/sys_(epoll|eventfd|fcntl|futex|poll|read|select|socket_io|socket_messages|transfer|write|clock)"
+  "core/posix/sys_(epoll|eventfd|futex|poll|read|select|socket_io|socket_messages|transfer|write|clock)"
   "core/sched/.*"
   "core/time/.*"
   "drivers/virtio/(net|net_receive|net_transmit|virtqueue)")

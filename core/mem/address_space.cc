@@ -105,10 +105,14 @@ void address_space::merge_around(uintptr_t start, uintptr_t end) {
   }
 }
 
-void address_space::insert(area& a) {
+void address_space::enter(area& a) {
   areas_->insert(a);
   mapped_bytes += a.end - a.start;
   recent_ = &a;
+}
+
+void address_space::insert(area& a) {
+  enter(a);
   area* left = &a;
   if (area* previous = before(a))
     if (try_merge(*previous, a))

@@ -84,6 +84,8 @@ public:
 
   // Puts an area in (its addresses must be free) and joins it with neighbours of the same kind.
   void insert(area& a);
+  // The same for one that has nothing to join, as at boot.
+  void enter(area& a);
   // Joins the areas in and around the range where they are of one kind.
   void merge_around(uintptr_t start, uintptr_t end);
   // Makes `at` a border between areas. Errors: nomem.

@@ -53,7 +53,7 @@ result<void> add_image_area(uintptr_t start, size_t bytes, uint32_t prot) {
   guard g(s.lock);
   const uintptr_t first = align_down(start, page_size), end = align_up(start + bytes, page_size);
   auto* a = TRY(make<area>(first, end, prot, area_image)).release();
-  s.insert(*a);
+  s.enter(*a);
   s.break_start = s.break_end = max_of(s.break_start, end);
   return {};
 }
@@ -65,7 +65,7 @@ result<uintptr_t> add_first_stack(size_t bytes) {
   auto* a =
       TRY(make<area>(start, start + bytes, uint32_t{prot_read | prot_write}, area_stack)).release();
   a->next_fault = start;
-  s.insert(*a);
+  s.enter(*a);
   return start;
 }
 

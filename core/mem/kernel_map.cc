@@ -85,8 +85,7 @@ result<volatile void*> map_device(phys_addr start, size_t bytes) {
   const uintptr_t address = take_slots((end - first + slot_size - 1) / slot_size);
   for (uint64_t at = 0; at < end - first; at += page_size) {
     if (auto r = arch::map_page(address + at, phys_addr{first + at}, device_flags); !r.ok()) {
-      (void)arch::unmap_range(address, address + at, [](phys_addr, unsigned) {}).ok();
-      release(memory);
+      release(memory); // what is mapped stays: its slots are not used again, nobody knows it
       return r.code();
     }
   }
