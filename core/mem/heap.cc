@@ -21,8 +21,9 @@ constexpr uint16_t no_object = 0xffff;
 constexpr size_t unit = 16;
 constexpr size_t largest_slab_object = 2048;
 
-constexpr uint16_t class_sizes[] = {16,  32,  48,  64,  80,  96,  112, 128, 160,  192,  224,
-                                    256, 320, 384, 448, 512, 576, 672, 816, 1024, 1360, 2048};
+// From 256 up, of which 16, 13, 12, 10 ... fit a page; 304 is what a TCP socket is.
+constexpr uint16_t class_sizes[] = {16,  32,  48,  64,  80,  96,  112, 128, 160,  192,  224, 256,
+                                    304, 320, 384, 448, 512, 576, 672, 816, 1024, 1360, 2048};
 constexpr unsigned class_count = sizeof class_sizes / sizeof class_sizes[0];
 
 struct class_table {

@@ -95,7 +95,7 @@ void acknowledged_all(tcp_pcb& c, uint32_t ack) {
   c.nrtx = 0;
   c.lastack = ack;
   if (c.cwnd < c.ssthresh) {
-    grow(c.cwnd, min_of<tcpwnd_size_t>(acked, 2u * c.mss));
+    grow(c.cwnd, acked);
   } else {
     grow(c.bytes_acked, acked);
     if (c.bytes_acked >= c.cwnd) {
