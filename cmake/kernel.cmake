@@ -41,7 +41,7 @@ target_compile_options(kernel_cxx PRIVATE
 set(kernel_fast_sources
   "arch/x64/(apic|context|interrupts|vector_state)"
   "core/fs/(packed_root|path|pseudo)"
-  "core/mem/(address_space|app_memory|fault|heap|io_buffers|string)"
+  "core/mem/(app_memory|heap|io_buffers|string)"
   "core/net/(checksum|fast_path|interface|poller|pools|port|send_buffer|shared_address|socket|stack)"
   "core/net/(syn_queue|tcp_[^o].*|time_wait|timers|udp_socket)"
   "core/random/.*"
