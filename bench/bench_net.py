@@ -3,7 +3,8 @@
 
     bench/bench_net.py [--only PART,…] [--quick] [--without-linux]
 
-Parts: requests (guest instructions for one), speed (requests a second and what they cost the vCPU),
+Parts: requests (guest instructions for one), bulk (octets of TCP for a thousand instructions), speed
+(requests a second and what they cost the vCPU), http (the same of apps/httpd under wrk),
 connections (10,000 open; 10,000 active), latency (p50 and p99 at half of Linux's saturating load),
 impaired (bulk through a bad network). Ours and Linux take turns where time is measured, so that a
 busy host hurts both. Linux's idle loop halts: what it executes there is in its counts, some dozens of
@@ -33,14 +34,15 @@ LATENCY = ROOT / "build" / "tools" / "latency"
 DEBUG_THREADS = ("-name", "bench,debug-threads=on")
 # What is aimed at, as ours divided by Linux's.
 TARGETS = {"GET P1": 5500 / 15376, "SET P1": 7000 / 16453, "GET P16": 3000 / 4127,
-           "SET P16": 4700 / 5163, "rate P1": 2.2, "rate P16": 1.5, "p99": 0.6}
+           "SET P16": 4700 / 5163, "rate P1": 2.2, "rate P16": 1.5, "p99": 0.6,
+           "received": 1.5, "sent": 1.5}
 
 
 class System:
-    """`how` is what Guest needs to boot it."""
+    """`how` is what Guest needs to boot redis; other(name) is the system with another application."""
 
-    def __init__(self, name, app, **how):
-        self.name, self.app, self.how = name, app, how
+    def __init__(self, name, app, other, **how):
+        self.name, self.app, self.other, self.how = name, app, other, how
 
     def boot(self, namespace, extra=(), **more):
         how = self.how | more
@@ -49,23 +51,53 @@ class System:
 
 
 class LinuxApp:
-    """redis in the Linux guest, as vm.App describes an application of ours."""
+    """A program in the Linux guest, as vm.App describes an application of ours."""
 
-    def __init__(self, about):
-        self.name, self.port, self.probe, self.memory = "linux", 6379, "redis", 128
+    def __init__(self, about, port, probe=None):
+        self.name, self.port, self.probe, self.memory = "linux", port, probe, 128
         self.image = self.symbols = Path(about["kernel"])
 
 
+# Applications of ours that are compared, and their ports: built by `make image APP=...`, and for Linux
+# from the same file with the flags of redis there.
+PROGRAMS = {"system-bulk": ("tests/system/images/bulk.c", 5201),
+            "httpd": ("apps/httpd/httpd.c", 80)}
+
+
+def ours():
+    def other(name):
+        done = subprocess.run(["make", "-s", "image", f"APP={name}"], cwd=ROOT, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            sys.exit(done.stdout)
+        folder = vm.BUILD / "system" if name.startswith("system-") else vm.BUILD
+        return System("Oblako", vm.App(name, folder), other, memory=128)
+    return System("Oblako", vm.App("redis"), other)
+
+
 def linux():
-    script = ROOT / "bench" / "linux_guest.sh"
-    done = subprocess.run([script, "tiny"], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("no Linux guest to compare with (see above); --without-linux leaves it out")
-    about = json.loads(done.stdout)
-    redis = about["apps"]["redis"]
-    line = f"{redis['append']} address={GUEST}/{PREFIX} gateway={HOST}"
-    return System("Linux", LinuxApp(about), options=line, static=False,
-                  extra=("-initrd", redis["initrd"]))
+    def guest(*programs):
+        script = ROOT / "bench" / "linux_guest.sh"
+        done = subprocess.run([script, "tiny", *programs], stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit("no Linux guest to compare with (see above); --without-linux leaves it out")
+        return json.loads(done.stdout)
+
+    def system(about, name, app, other):
+        line = f"{about['apps'][name]['append']} address={GUEST}/{PREFIX} gateway={HOST}"
+        return System("Linux", app, other, options=line, static=False,
+                      extra=("-initrd", about["apps"][name]["initrd"]))
+
+    def other(name):
+        source, port = PROGRAMS[name]
+        program = OUT / f"linux-{name}"
+        subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, ROOT / source], check=True)
+        files = f",srv/index.html={ROOT}/apps/httpd/root/srv/index.html" if name == "httpd" else ""
+        about = guest(f"{name}={program}{files}")
+        return system(about, name, LinuxApp(about, port), other)
+
+    about = guest()
+    return system(about, "redis", LinuxApp(about, 6379, "redis"), other)
 
 
 # --- parts; each takes a system and returns {row: figure}
@@ -111,6 +143,50 @@ def speed(systems, quick):
                     seen[name].setdefault(f"rate P{pipeline}", []).append(float(rate))
                     used = (vcpu_seconds(guest) - before) * 1e6 / n
                     seen[name].setdefault(f"vCPU P{pipeline}", []).append(used)
+    return {name: {row: statistics.median(values) for row, values in rows.items()}
+            for name, rows in seen.items()}
+
+
+def bulk(system, quick):
+    """Octets of TCP for a thousand instructions, iterations of `rep` apart, each way."""
+    other = system.other("system-bulk")
+    costs = count.per_megabyte(other.app, **other.how)
+    return {row.split()[0]: (1 << 20) / (cost["insns"] / 1000) for row, cost in costs.items()}
+
+
+def wait_listening(guest):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return guest.connect(0.5).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def http(systems, quick):
+    """wrk on a small file, 50 connections: requests a second, and what they cost the vCPU."""
+    rounds, seconds = (3, 3) if quick else (7, 10)
+    seen = {s.name: {} for s in systems}
+    with Ending() as stack:
+        guests = {}
+        for s in systems:
+            namespace = stack.enter(netns.Namespace())
+            guests[s.name] = stack.guest(s.other("httpd").boot(namespace, DEBUG_THREADS))
+            wait_listening(guests[s.name])
+        for _ in range(rounds):
+            for name, guest in guests.items():
+                before = vcpu_seconds(guest)
+                text = guest.run("wrk", "-t1", "-c50", f"-d{seconds}s", f"http://{GUEST}/",
+                                 timeout=60)
+                served = int(re.search(r"(\d+) requests in", text)[1])
+                if "Socket errors" in text or "Non-2xx" in text:
+                    raise RuntimeError(text)
+                rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
+                seen[name].setdefault("wrk rate", []).append(rate)
+                used = (vcpu_seconds(guest) - before) * 1e6 / served
+                seen[name].setdefault("wrk vCPU", []).append(used)
     return {name: {row: statistics.median(values) for row, values in rows.items()}
             for name, rows in seen.items()}
 
@@ -218,7 +294,8 @@ def impaired(systems, quick):
 # --- results
 
 
-UNITS = {"requests": "instructions", "speed": "a second", "connections": "instructions a GET",
+UNITS = {"requests": "instructions", "bulk": "octets a thousand instructions", "speed": "a second",
+         "http": "a second", "connections": "instructions a GET",
          "latency": "us", "impaired": "kB/s"}
 
 
@@ -235,7 +312,8 @@ def table(results):
     for part, row, ours, theirs, ratio in rows(results):
         target = TARGETS.get(row)
         lines.append("| %s | %s | %s | %s | %s | %s |" % (
-            row, "us of vCPU each" if "vCPU" in row else UNITS[part], f"{ours:,.0f}" if ours >= 100 else f"{ours:,.1f}",
+            row, "us of vCPU each" if "vCPU" in row else UNITS[part],
+            f"{ours:,.0f}" if ours >= 100 else f"{ours:,.1f}",
             "" if theirs is None else f"{theirs:,.0f}" if theirs >= 100 else f"{theirs:,.1f}",
             f"{ratio:.2f}" if ratio else "", f"{target:.2f}" if target else
             "0.80" if part == "impaired" else ""))
@@ -279,13 +357,13 @@ def main():
         p.error(f"parts are {', '.join(UNITS)}")
     if reason := netns.cannot_run():
         sys.exit(f"cannot run: {reason}")
-    systems = [System("Oblako", vm.App("redis"))] + ([] if a.without_linux else [linux()])
+    systems = [ours()] + ([] if a.without_linux else [linux()])
     saved = OUT / "net.json"
     # Parts that are not asked for keep what an earlier run found.
     results = json.loads(saved.read_text()) if a.only and saved.exists() else {}
     for part in parts:
         print(f"{part} …", file=sys.stderr, flush=True)
-        if part in ("requests", "connections"):
+        if part in ("requests", "bulk", "connections"):
             results[part] = {s.name: globals()[part](s, a.quick) for s in systems}
         elif part == "latency":
             known = results.get("speed") or speed(systems, a.quick)

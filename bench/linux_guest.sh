@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the Linux guests that we compare with, from Debian's packages, and says where they lie:
 #
-#   bench/linux_guest.sh tiny|cloud [NAME=STATIC_PROGRAM]...
+#   bench/linux_guest.sh tiny|cloud [NAME=STATIC_PROGRAM[,PATH=FILE]...]...
 #
 # tiny:  a kernel of our own small configuration (bench/linux/tiny.config) from linux-source-6.1,
 #        built here: some minutes of one core, kept in the cache. No modules, no PCI, no ACPI.
@@ -11,7 +11,7 @@
 # Each guest is an initial RAM disk with one static program behind our first process
 # (bench/linux/init.c): hello (musl), redis (glibc, -O2, its own malloc=libc, the same
 # redis.conf as our image), and every NAME=STATIC_PROGRAM given, an existing static binary that is
-# packed as /bin/NAME. The result is one JSON object on stdout, everything else goes to stderr:
+# packed as /bin/NAME, with files of its own at PATH (no slash in front). The result is one JSON object on stdout, everything else goes to stderr:
 #
 #   {"kernel": PATH, "version": "6.1.x", "machine": "microvm,acpi=off", "symbols": PATH,
 #    "apps": {"hello": {"initrd": PATH, "append": "LINE", "program": PATH (with symbols)},
@@ -38,7 +38,7 @@ say() { echo "linux_guest: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 kind=${1:-}
-case $kind in tiny|cloud) shift ;; *) die "usage: linux_guest.sh tiny|cloud [NAME=STATIC_PROGRAM]..." ;; esac
+case $kind in tiny|cloud) shift ;; *) die "usage: linux_guest.sh tiny|cloud [NAME=STATIC_PROGRAM[,PATH=FILE]...]..." ;; esac
 
 # One caller at a time; the others then find everything made.
 exec {lock}>"$cache/lock"
@@ -158,9 +158,10 @@ add() { # NAME PROGRAM RUN [PATH=FILE...]
 add hello "$out/hello" hello
 add redis "$redis" redis-server,/etc/redis.conf "etc/redis.conf=$root/apps/redis/root/etc/redis.conf"
 for word in "$@"; do
-  name=${word%%=*} program=${word#*=}
-  [ "$name" != "$word" ] && [ -f "$program" ] || die "$word: give NAME=STATIC_PROGRAM"
-  add "$name" "$(realpath "$program")" "$name"
+  IFS=, read -ra files <<<"$word"
+  name=${files[0]%%=*} program=${files[0]#*=}
+  [ "$name" != "${files[0]}" ] && [ -f "$program" ] || die "$word: give NAME=STATIC_PROGRAM"
+  add "$name" "$(realpath "$program")" "$name" "${files[@]:1}"
 done
 
 machine="microvm,acpi=off"

@@ -338,8 +338,14 @@ static void welcome(void) {
 }
 
 static int listen_on(int port) {
-  const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-  const struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+  const int kind = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, one = 1;
+  // Both families, or IPv4 where there is no other: the port lies at the same place, the address is 0.
+  struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+  int fd = socket(AF_INET6, kind, 0);
+  if (fd < 0) {
+    any.sin6_family = AF_INET;
+    fd = socket(AF_INET, kind, 0);
+  }
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   if (bind(fd, (const void*)&any, sizeof any) || listen(fd, 1024)) {
     perror("httpd: cannot listen");

@@ -100,8 +100,13 @@ static void* serve(void* argument) {
 
 int main(void) {
   fill_pattern();
-  const int listener = socket(AF_INET6, SOCK_STREAM, 0);
-  const struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+  // Both families, or IPv4 where there is no other (the Linux guest of bench/bench_net.py).
+  struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+  int listener = socket(AF_INET6, SOCK_STREAM, 0);
+  if (listener < 0) {
+    any.sin6_family = AF_INET; // the port lies at the same place, the address is 0
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+  }
   const int on = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(listener, (const struct sockaddr*)&any, sizeof any) || listen(listener, 64)) {
