@@ -11,7 +11,7 @@ packages=(
   # running
   qemu-system-x86 gdb
   # testing
-  libgtest-dev libbenchmark-dev python3-pytest python3-scapy iproute2 redis-tools tcl clang-format
+  libgtest-dev libbenchmark-dev python3-pytest python3-scapy iproute2 redis-tools wrk tcl clang-format
   tshark
   # the Linux that boots are compared with (bench/linux_guest.sh)
   flex bison bc libelf-dev musl-tools lz4
