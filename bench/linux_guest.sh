@@ -11,7 +11,8 @@
 # Each guest is an initial RAM disk with one static program behind our first process
 # (bench/linux/init.c): hello (musl), redis (glibc, -O2, its own malloc=libc, the same
 # redis.conf as our image), and every NAME=STATIC_PROGRAM given, an existing static binary that is
-# packed as /bin/NAME, with files of its own at PATH (no slash in front). The result is one JSON object on stdout, everything else goes to stderr:
+# packed as /bin/NAME, with files of its own at PATH (no slash in front). The result is one JSON
+# object on stdout, everything else goes to stderr:
 #
 #   {"kernel": PATH, "version": "6.1.x", "machine": "microvm,acpi=off", "symbols": PATH,
 #    "apps": {"hello": {"initrd": PATH, "append": "LINE", "program": PATH (with symbols)},
