@@ -7,9 +7,8 @@
 //
 // A connection is in order, or in one of three phases, and then has TF_INFR: disorder (something is
 // missing, or a probe is under way), recovery (something is lost), and loss (a time-out).
-//   - In a phase with SACK, recovery.window is the congestion window. lwIP's cwnd is made of it:
-//   what
-//     is in flight as lwIP counts it, from the first unacknowledged octet, and what may be sent.
+//   - In a phase with SACK, recovery.window is the congestion window, and lwIP's cwnd is what is
+//     in flight as lwIP counts it (from the first unacknowledged octet) and what may be sent.
 //   - Recovery and loss end when all is acknowledged that had been sent when they began; disorder,
 //     when nothing is marked any more.
 #include "core/net/tcp_recovery.hh"
