@@ -65,11 +65,13 @@ class io_buffers {
 public:
   static constexpr size_t max_total = 0x7ffff000; // what Linux moves at most in one call
 
-  // One application buffer. The range is checked here; the pages when they are touched.
+  // One application buffer, or the first max_total bytes of it. The range is checked here; the
+  // pages when they are touched.
   static result<io_buffers> app(void* base, size_t bytes) {
+    bytes = bytes < max_total ? bytes : max_total;
     if (bytes && !in_app_range(reinterpret_cast<uintptr_t>(base), bytes)) [[unlikely]]
       return error::fault;
-    return kernel(base, bytes < max_total ? bytes : max_total);
+    return kernel(base, bytes);
   }
   // The application's iovec array. `storage` (kernel memory of the caller, `count` entries, which
   // must outlive the io_buffers) receives a checked copy. Errors: inval (count > 1024, total over

@@ -115,6 +115,16 @@ inline result<mem::ref<file>> get_file(int fd) {
     return mem::ref<file>::adopt(f);
   return missing_file(fd);
 }
+// The same for calls in which every instruction counts: nullptr for any error, and the caller drops
+// the reference.
+inline file* acquire_file(int fd) {
+  file* f = descriptors.acquire(fd);
+  if (!f) [[unlikely]] {
+    auto missing = missing_file(fd);
+    f = missing.ok() ? missing->leak() : nullptr;
+  }
+  return f;
+}
 enum class close_on_exec : bool { no, yes };
 result<int> install_file(mem::ref<file> f, close_on_exec c = close_on_exec::no);
 

@@ -9,7 +9,7 @@
 namespace oblako::posix {
 
 // What Linux transfers at most in one call.
-constexpr size_t max_transfer = 0x7ffff000;
+constexpr size_t max_transfer = mem::io_buffers::max_total;
 constexpr size_t max_vectors = 1024;
 
 class io_vector : noncopyable {

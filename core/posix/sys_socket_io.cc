@@ -11,7 +11,7 @@ namespace {
 result<size_t> send_to(int fd, const void* data, size_t bytes, int flags, const void* address,
                        socklen_t length) {
   auto s = TRY(get_socket(fd));
-  auto buffers = TRY(mem::io_buffers::app(const_cast<void*>(data), min_of(bytes, max_transfer)));
+  auto buffers = TRY(mem::io_buffers::app(const_cast<void*>(data), bytes));
   net::socket::message m{buffers, flags};
   net::socket_address to;
   if (address) {
@@ -24,7 +24,7 @@ result<size_t> send_to(int fd, const void* data, size_t bytes, int flags, const 
 result<size_t> receive_from(int fd, void* data, size_t bytes, int flags, void* address,
                             socklen_t* length) {
   auto s = TRY(get_socket(fd));
-  auto buffers = TRY(mem::io_buffers::app(data, min_of(bytes, max_transfer)));
+  auto buffers = TRY(mem::io_buffers::app(data, bytes));
   net::socket::message m{buffers, flags};
   net::socket_address from;
   if (address)

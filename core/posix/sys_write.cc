@@ -10,10 +10,6 @@ using namespace oblako::posix;
 
 namespace {
 
-inline result<mem::io_buffers> app_buffer(const void* base, size_t bytes) {
-  return mem::io_buffers::app(const_cast<void*>(base), min_of(bytes, max_transfer));
-}
-
 long bad_descriptor() {
   return -static_cast<long>(error::badf);
 }
@@ -22,14 +18,10 @@ long bad_descriptor() {
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_write, do_write);
 extern "C" long do_write(int fd, const void* from, size_t bytes) {
-  file* f = descriptors.acquire(fd);
-  if (!f) [[unlikely]] {
-    auto missing = missing_file(fd);
-    if (!missing.ok())
-      return bad_descriptor();
-    f = missing->leak();
-  }
-  auto buffers = app_buffer(from, bytes);
+  file* f = acquire_file(fd);
+  if (!f) [[unlikely]]
+    return bad_descriptor();
+  auto buffers = mem::io_buffers::app(const_cast<void*>(from), bytes);
   const long done =
       buffers.ok() ? to_syscall(f->write(*buffers)) : to_syscall(result<void>(buffers.code()));
   f->drop_reference();
@@ -64,7 +56,7 @@ constexpr int harmless_flags = 0x1 | 0x2 | 0x4; // RWF_HIPRI, RWF_DSYNC, RWF_SYN
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_pwrite64, do_pwrite64);
 extern "C" long do_pwrite64(int fd, const void* from, size_t bytes, int64_t offset) {
-  return to_syscall(write_at(fd, app_buffer(from, bytes), offset));
+  return to_syscall(write_at(fd, mem::io_buffers::app(const_cast<void*>(from), bytes), offset));
 }
 
 // The offset of the vector forms comes in two halves; on x86-64 the first holds all of it.
