@@ -19,7 +19,6 @@ namespace oblako::net {
 namespace {
 
 constexpr uint8_t duplicates_for_loss = 3;
-constexpr uint8_t most_patience = 4;
 constexpr uint32_t probe_margin = 8; // milliseconds: an acknowledgement may take its time
 
 enum phase : uint8_t { in_order, disorder, recovery, loss };

@@ -8,7 +8,6 @@ namespace oblako::net {
 namespace {
 
 constexpr uint32_t shortest_reordering_window = 2; // whole milliseconds: at least one
-constexpr uint8_t most_patience = 4;
 
 uint32_t round_trip(const tcp_pcb& c) {
   return static_cast<uint32_t>(c.sa >> 3);

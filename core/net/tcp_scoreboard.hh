@@ -11,6 +11,9 @@
 
 namespace oblako::net {
 
+// The longest reordering window, as recovery.patience counts it.
+constexpr uint8_t most_patience = 4;
+
 inline uint32_t sequence(const tcp_seg& s) {
   return lwip_ntohl(s.tcphdr->seqno);
 }
