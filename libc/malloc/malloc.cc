@@ -248,28 +248,22 @@ void* allocate_aligned(size_t alignment, size_t bytes) {
   return allocate_large(bytes, alignment < page_size ? page_size : alignment, zeroed);
 }
 
-[[gnu::noinline]] void* reallocate_other(void* p, size_t bytes) {
-  if (!p)
-    return malloc(bytes);
-  if (void* same = resize(p, bytes))
-    return same;
-  void* moved = malloc(bytes);
-  if (!moved)
-    return nullptr;
-  const size_t old = capacity_of(p);
-  memcpy(moved, p, old < bytes ? old : bytes);
-  free(p);
-  return moved;
-}
-
-// For an object that its class no longer fits.
-void* move_small(void* p, size_t old, size_t bytes) {
+// For an object that what holds it does not fit any more: `old` bytes.
+void* move_object(void* p, size_t old, size_t bytes) {
   void* moved = malloc(bytes);
   if (!moved) [[unlikely]]
     return nullptr;
   memcpy(moved, p, old < bytes ? old : bytes);
   free(p);
   return moved;
+}
+
+[[gnu::noinline]] void* reallocate_other(void* p, size_t bytes) {
+  if (!p)
+    return malloc(bytes);
+  if (void* same = resize(p, bytes))
+    return same;
+  return move_object(p, capacity_of(p), bytes);
 }
 
 } // namespace
@@ -316,7 +310,7 @@ void* realloc(void* p, size_t bytes) {
     if (oblako_malloc_classes.bin_of_fine[bytes] == kind * bin_bytes)
       return p;
     if (const size_t old = oblako_malloc_classes.size[kind]) [[likely]]
-      return move_small(p, old, bytes);
+      return move_object(p, old, bytes);
   }
   return reallocate_other(p, bytes);
 }
