@@ -12,6 +12,7 @@
 #include "core/net/port.hh"
 #include "core/net/service.hh"
 #include "core/net/socket.hh"
+#include "core/net/tcp_deferred.hh"
 #include "core/net/tcp_predict.hh"
 #include "hooks.h"
 #include "lwip/etharp.h"
@@ -430,7 +431,7 @@ void reclaim_frames() {
     i.dev->reclaim_transmitted();
     if (i.ring_was_full) {
       i.ring_was_full = false;
-      tcp_txnow();
+      send_refused();
     }
   }
 }

@@ -7,7 +7,7 @@
 #include "core/net/poller.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
-#include "core/net/tcp_acks.hh"
+#include "core/net/tcp_deferred.hh"
 #include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
 #include "core/time/clock.hh"

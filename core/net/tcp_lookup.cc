@@ -7,7 +7,7 @@
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
 #include "core/net/port.hh"
-#include "core/net/tcp_acks.hh"
+#include "core/net/tcp_deferred.hh"
 #include "core/net/tcp_timers.hh"
 #include "hooks.h"
 #include "lwip/tcp.h"
@@ -58,7 +58,7 @@ void oblako_tcp_added(tcp_pcb* c) {
 }
 
 void oblako_tcp_removed(tcp_pcb* c) {
-  forget_acks(c);
+  forget_deferred(c);
   forget_connection(*c);
   if (!c->hash_link)
     return;

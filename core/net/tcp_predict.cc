@@ -10,12 +10,14 @@
 //   - it acknowledges nothing new, or all that was sent; nothing waits to be sent, and no loss is
 //     being repaired. Without data it acknowledges something new, or it would be a duplicate.
 // Of one to send: nothing else waits to be sent, Nagle and both windows let it go at once, and the
-// way to the other side is known (fast_path.cc).
+// way to the other side is known (fast_path.cc). Of an acknowledgement without data: the connection
+// is ESTABLISHED, nothing waits to be sent, put in order or repaired, and the way is known.
 //
 // Everything else takes the long way, which finds the connection as if it had taken the long way
 // always. So each step here has its place in lwIP's code and leaves the same in the control block:
 // take_predicted() is tcp_process() and tcp_receive() for such a segment with tcp_output() behind,
-// send_predicted() is tcp_output() with tcp_output_segment(). Retransmission, round-trip times,
+// send_predicted() is tcp_output() with tcp_output_segment(), acknowledge_now() is tcp_output() with
+// tcp_send_empty_ack(). Retransmission, round-trip times,
 // delayed acknowledgements and all timers follow from there.
 //
 // Context: the stack's lock is held, and lwIP is not on the stack (tcp_input_pcb is null).
@@ -26,6 +28,7 @@
 #include "core/net/pools.hh"
 #include "core/net/tcp_lookup.hh"
 #include "core/net/tcp_socket.hh"
+#include "core/net/tcp_timers.hh"
 #include "hooks.h"
 
 namespace oblako::net {
@@ -76,8 +79,9 @@ constexpr tcpflags_t unusual_received =
     TF_ACK_NOW | TF_INFR | TF_CLOSEPEND | TF_RXCLOSED | TF_FIN | TF_NAGLEMEMERR | TF_RTO;
 constexpr tcpflags_t unusual_to_send = TF_INFR | TF_CLOSEPEND | TF_FIN | TF_NAGLEMEMERR | TF_RTO;
 
-void touched(tcp_pcb& c) {
-  LWIP_HOOK_TCP_TOUCHED(&c);
+// Its timer fires before anything is due that begins now.
+bool timed(const tcp_pcb& c) {
+  return c.timer.link && static_cast<int32_t>(c.timer.due - tcp_ticks) <= OBLAKO_TCP_NEAR;
 }
 
 void free_sent(tcp_seg* s) {
@@ -203,19 +207,17 @@ void take_predicted(tcp_pcb& c, const uint8_t* frame, pbuf* data) {
     ++predicted.acknowledgements;
   }
   if (c.flags & TF_ACK_NOW) [[unlikely]]
-    tcp_output(&c);
-  else
-    touched(c);
+    acknowledge_now(c);
+  else if ((c.flags & TF_ACK_DELAY) && !timed(c)) [[unlikely]]
+    time_acknowledgement(c);
 }
 
 void take_back(tcp_pcb& c, uint32_t bytes) {
   const tcpwnd_size_t room = c.rcv_wnd + bytes;
   c.rcv_wnd = room > TCP_WND_MAX(&c) || room < c.rcv_wnd ? TCP_WND_MAX(&c) : room;
   const uint32_t moved = update_announced(c);
-  if (moved != 0 && moved >= LWIP_MAX(TCP_WND_UPDATE_THRESHOLD, TCP_WND_MAX(&c) / 4)) [[unlikely]] {
-    tcp_ack_now(&c);
-    tcp_output(&c);
-  }
+  if (moved != 0 && moved >= LWIP_MAX(TCP_WND_UPDATE_THRESHOLD, TCP_WND_MAX(&c) / 4)) [[unlikely]]
+    acknowledge_now(c);
 }
 
 // ------------------------------------------------------------- sending
@@ -235,7 +237,8 @@ const neighbour* way_of(const tcp_pcb& c) {
 }
 
 // The device adds the payload's sum and the header's to that of the pseudo-header.
-void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t bytes) {
+void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t bytes,
+                    uint8_t flags) {
   const auto segment_length = static_cast<uint16_t>(sizeof(tcp_hdr) + bytes);
   const uint32_t from = ip4_addr_get_u32(ip_2_ip4(&c.local_ip)), to = way.ip;
   const uint64_t addresses = uint64_t{from} + to;
@@ -255,10 +258,18 @@ void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t byte
   f.destination = __builtin_bswap16(c.remote_port);
   f.sequence = __builtin_bswap32(c.snd_lbb);
   f.acknowledged = __builtin_bswap32(c.rcv_nxt);
-  f.length_and_flags = (TCP_ACK | TCP_PSH) << 8 | 0x50;
+  f.length_and_flags = static_cast<uint16_t>(flags << 8 | 0x50);
   f.window = __builtin_bswap16(TCPWND_MIN16(RCV_WND_SCALE(&c, c.rcv_ann_wnd)));
   f.checksum = fold(addresses + (uint32_t{protocol_tcp} << 8) + __builtin_bswap16(segment_length));
   f.urgent = 0;
+}
+
+transmit_offload checksum_offload() {
+  transmit_offload offload;
+  offload.needs_checksum = true;
+  offload.checksum_start = sizeof(frame_headers);
+  offload.checksum_offset = checksum_field;
+  return offload;
 }
 
 void append(tcp_seg** list, tcp_seg* s) {
@@ -284,15 +295,46 @@ void note_sent(tcp_pcb& c, tcp_seg* s, bool sent) {
   if (!sent) [[unlikely]] { // it will be tried again
     c.flags |= TF_NAGLEMEMERR;
     c.unsent = s;
+    LWIP_HOOK_TCP_TOUCHED(&c);
     return;
   }
   ++predicted.sent;
   c.flags &= static_cast<tcpflags_t>(~(TF_ACK_DELAY | TF_ACK_NOW));
   c.snd_nxt = c.snd_lbb;
   append(&c.unacked, s);
+  if (c.snd_nxt - c.lastack > c.mss)
+    oblako_tcp_arm(&c); // for the probe for a lost tail, too
+  else if (!timed(c)) [[unlikely]]
+    time_retransmission(c);
 }
 
 } // namespace
+
+bool send_acknowledgement(tcp_pcb& c) {
+  if (c.state != ESTABLISHED || (c.flags & unusual_to_send) || c.unsent || c.ooseq)
+    return false;
+  const neighbour* way = way_of(c);
+  if (!way)
+    return false;
+  pbuf* p = take_buffer(device::frame_room, sizeof(tcp_frame));
+  if (!p) [[unlikely]]
+    return false;
+  fill_in(*static_cast<tcp_frame*>(p->payload), c, *way, 0, TCP_ACK);
+  const bool sent = transmit_whole_frame(*last_learnt, p, checksum_offload()) == ERR_OK;
+  free_packet(p);
+  if (!sent) [[unlikely]]
+    return false;
+  c.rcv_ann_right_edge = c.rcv_nxt + c.rcv_ann_wnd;
+  c.flags &= static_cast<tcpflags_t>(~(TF_ACK_DELAY | TF_ACK_NOW));
+  return true;
+}
+
+void acknowledge_now(tcp_pcb& c) {
+  if (send_acknowledgement(c)) [[likely]]
+    return;
+  c.flags |= TF_ACK_NOW;
+  tcp_output(&c);
+}
 
 result<size_t> send_predicted(tcp_pcb& c, mem::io_buffers& from, size_t bytes) {
   const uint32_t room = LWIP_MIN(c.snd_wnd, c.cwnd);
@@ -321,18 +363,13 @@ result<size_t> send_predicted(tcp_pcb& c, mem::io_buffers& from, size_t bytes) {
   }
   const auto length = static_cast<uint16_t>(*got);
   p->len = p->tot_len = static_cast<uint16_t>(sizeof f + length);
-  fill_in(f, c, *way, length);
+  fill_in(f, c, *way, length, TCP_ACK | TCP_PSH);
   s->next = nullptr;
   s->p = p;
   s->len = length;
   s->flags = 0;
   s->tcphdr = reinterpret_cast<tcp_hdr*>(&f.source);
-  transmit_offload offload;
-  offload.needs_checksum = true;
-  offload.checksum_start = sizeof f.h;
-  offload.checksum_offset = checksum_field;
-  note_sent(c, s, transmit_whole_frame(i, p, offload) == ERR_OK);
-  touched(c);
+  note_sent(c, s, transmit_whole_frame(i, p, checksum_offload()) == ERR_OK);
   return got;
 }
 

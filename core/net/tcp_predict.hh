@@ -21,6 +21,12 @@ void take_predicted(tcp_pcb& c, const uint8_t* frame, pbuf* data);
 // Errors: again (the long way, nothing has happened), fault, nobufs.
 result<size_t> send_predicted(tcp_pcb& c, mem::io_buffers& from, size_t bytes);
 
+// Sends an acknowledgement without data. False: lwIP has to, or there was no room; nothing has
+// happened.
+bool send_acknowledgement(tcp_pcb& c);
+// Sends one, with data if some waits that may go.
+void acknowledge_now(tcp_pcb& c);
+
 // tcp_recved(): the application has read so much.
 void take_back(tcp_pcb& c, uint32_t bytes);
 

@@ -8,6 +8,7 @@
 #include "core/net/tcp_timers.hh"
 
 #include "core/base/types.hh"
+#include "core/net/tcp_predict.hh"
 #include "core/net/tcp_recovery.hh"
 #include "core/net/tcp_watch.hh"
 #include "core/net/timer_wheel.hh"
@@ -139,6 +140,11 @@ void arm(tcp_pcb& c, uint32_t due) {
   }
 }
 
+void arm_by(tcp_pcb& c, uint32_t due) {
+  if (!c.timer.link || static_cast<int32_t>(due - c.timer.due) < 0)
+    arm(c, due);
+}
+
 enum class outcome : uint8_t { goes_on, gone };
 
 // The connection ends here, and its socket hears of it.
@@ -150,8 +156,7 @@ outcome time_out(tcp_pcb& c) {
 void acknowledge(tcp_pcb& c) {
   if (!(c.flags & TF_ACK_DELAY) || !passed(acknowledgement_due(c)))
     return;
-  tcp_ack_now(&c);
-  tcp_output(&c); // takes both flags away, if there was memory for the segment
+  acknowledge_now(c); // takes both flags away, if there was memory for the segment
 }
 
 void finish_what_failed(tcp_pcb& c) {
@@ -259,8 +264,33 @@ outcome look_after(tcp_pcb& c) {
   return keep_alive(c);
 }
 
+// What most timers find that fire with many connections: nothing is under way, and at most an
+// acknowledgement is due, or the next thing is to keep alive. False: there is more to look after.
+bool look_after_quiet(tcp_pcb& c) {
+  if (c.state != ESTABLISHED || !c.callback_arg || c.unacked || c.unsent || c.ooseq ||
+      c.refused_data || c.rtime >= 0 || c.persist_backoff != 0 || c.recovery.waiting ||
+      (c.flags & unfinished))
+    return false;
+  if (c.flags & TF_ACK_DELAY) {
+    if (!passed(acknowledgement_due(c))) {
+      arm(c, acknowledgement_due(c));
+      return true;
+    }
+    if (!send_acknowledgement(c))
+      return false;
+  }
+  if (!(c.so_options & SOF_KEEPALIVE))
+    return true;
+  if (passed(keepalive_due(c)))
+    return false;
+  arm(c, keepalive_due(c));
+  return true;
+}
+
 void fired(wheel_timer& t) {
   auto& c = *reinterpret_cast<tcp_pcb*>(reinterpret_cast<char*>(&t) - offsetof(tcp_pcb, timer));
+  if (look_after_quiet(c))
+    return;
   if (look_after(c) == outcome::gone)
     return;
   const earliest_of next = next_of(c);
@@ -289,6 +319,18 @@ uint64_t next_connection_timer() {
   return time_of_tick(earliest);
 }
 
+void time_acknowledgement(tcp_pcb& c) {
+  arm_by(c, acknowledgement_due(c));
+}
+
+void time_retransmission(tcp_pcb& c) {
+  earliest_of next;
+  next.add(retransmission_due(c));
+  if (uint32_t due; patience_ends(c, due))
+    next.add(due);
+  arm_by(c, next.due());
+}
+
 void forget_connection(tcp_pcb& c) {
   wheel.disarm(c.timer);
   forget_orphan(c);
@@ -299,6 +341,6 @@ void forget_connection(tcp_pcb& c) {
 extern "C" void oblako_tcp_arm(tcp_pcb* c) {
   using namespace oblako::net;
   const earliest_of next = next_of(*c);
-  if (next.any() && (!c->timer.link || static_cast<int32_t>(next.due() - c->timer.due) < 0))
-    arm(*c, next.due());
+  if (next.any())
+    arm_by(*c, next.due());
 }

@@ -14,6 +14,9 @@ void start_connection_timers();
 bool run_connection_timers();
 // Units: monotonic nanoseconds; time::no_deadline if no connection has a timer.
 uint64_t next_connection_timer();
+// For header prediction: the one thing that has begun and is to be timed.
+void time_acknowledgement(tcp_pcb& c);
+void time_retransmission(tcp_pcb& c);
 // The control block's memory goes.
 void forget_connection(tcp_pcb& c);
 

@@ -78,11 +78,15 @@ void oblako_tcp_partial(struct tcp_pcb *connection, u32_t bytes);
  * tail, with more than a segment in flight. */
 void oblako_tcp_arm(struct tcp_pcb *connection);
 #define OBLAKO_TCP_NEAR 40
+/* There was no memory for what it has to send, or no room in the device (core/net/tcp_deferred.cc). */
+void oblako_tcp_refused(struct tcp_pcb *connection);
 #define LWIP_HOOK_TCP_TOUCHED(pcb)                                                                 \
   do {                                                                                             \
     if (!(pcb)->timer.link || (s32_t)((pcb)->timer.due - tcp_ticks) > OBLAKO_TCP_NEAR ||           \
         (pcb)->snd_nxt - (pcb)->lastack > (pcb)->mss)                                              \
       oblako_tcp_arm(pcb);                                                                         \
+    if ((pcb)->flags & TF_NAGLEMEMERR)                                                             \
+      oblako_tcp_refused(pcb);                                                                     \
   } while (0)
 
 /* tcp_write() by reference: a pbuf that holds the send_buffer being queued (patch 05,
@@ -98,7 +102,7 @@ struct pbuf *oblako_tcp_split_reference(struct pbuf *p, u16_t offset, u16_t leng
 #define TCP_SPLIT_REFERENCE(p, offset, length) oblako_tcp_split_reference(p, offset, length)
 
 /* Called when a large segment's acknowledgement is due with those of its batch (patch 22,
- * core/net/tcp_acks.cc). */
+ * core/net/tcp_deferred.cc). */
 void oblako_tcp_ack_soon(struct tcp_pcb *connection);
 #define LWIP_HOOK_TCP_ACK_SOON oblako_tcp_ack_soon
 

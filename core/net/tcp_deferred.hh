@@ -1,0 +1,17 @@
+// What is done for a connection a little later: the acknowledgement of large segments, one for all
+// that it received in a batch; and output that the device had no room for. Private to core/net.
+// Context: the stack's lock is held.
+#pragma once
+
+struct tcp_pcb;
+
+namespace oblako::net {
+
+// Sends the acknowledgements that are due. Called when a batch of frames has been taken.
+void send_due_acks();
+// A device has room again.
+void send_refused();
+// The connection's memory goes.
+void forget_deferred(const tcp_pcb* c);
+
+} // namespace oblako::net
