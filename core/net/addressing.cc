@@ -147,6 +147,13 @@ void configure_addresses(netif& n) {
     log::error("net: DHCP could not be started");
 }
 
+// lwIP gives up on DHCP when a lease has ended and there is no memory to ask for the next.
+void keep_addresses(netif& n) {
+  const dhcp* client = netif_dhcp_data(&n);
+  if (client && !client->pcb_allocated)
+    dhcp_start(&n);
+}
+
 } // namespace oblako::net
 
 // What a DHCP server says about name servers (see LWIP_DNS in lwipopts.h).

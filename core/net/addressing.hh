@@ -11,5 +11,7 @@ namespace oblako::net {
 // Packets to elsewhere go over the first.
 // Context: the stack's lock is held.
 void configure_addresses(netif& n);
+// Called every second.
+void keep_addresses(netif& n);
 
 } // namespace oblako::net

@@ -466,6 +466,7 @@ void check_links() {
     interface& i = *interfaces[k];
     if (i.dev->take_announce_request())
       etharp_gratuitous(&i.n);
+    keep_addresses(i.n);
     if (i.dev->link_up() == bool(netif_is_link_up(&i.n)))
       continue;
     if (i.dev->link_up())
