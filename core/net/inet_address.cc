@@ -121,12 +121,12 @@ bool addresses_overlap(const ip_addr_t& a, const ip_addr_t& b) {
   return type_a == type_b && (is_any(a) || is_any(b) || ip_addr_cmp(&a, &b));
 }
 
-uint16_t pick_port(bool (*taken)(uint16_t port)) {
+uint16_t pick_port(bool (*taken)(uint16_t port, const void* context), const void* context) {
   constexpr uint32_t ports = last_port - first_port + 1;
   const uint32_t start = random_word() % ports;
   for (uint32_t i = 0; i < ports; ++i) {
     const auto port = static_cast<uint16_t>(first_port + (start + i) % ports);
-    if (!taken(port))
+    if (!taken(port, context))
       return port;
   }
   return 0;

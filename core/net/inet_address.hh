@@ -32,8 +32,10 @@ bool is_local(const ip_addr_t& a);
 // True if two sockets with these local addresses would compete for the same packets.
 bool addresses_overlap(const ip_addr_t& a, const ip_addr_t& b);
 
-// A free local port, chosen at random (RFC 6056). `taken` says whether one is in use. 0 if all are.
-uint16_t pick_port(bool (*taken)(uint16_t port));
+// A free local port, chosen at random (RFC 6056). `taken`, called with `context`, says whether one
+// is in use. 0 if all are.
+uint16_t pick_port(bool (*taken)(uint16_t port, const void* context),
+                   const void* context = nullptr);
 
 error error_of(err_t e);
 

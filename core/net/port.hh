@@ -20,8 +20,9 @@ extern buffer_sizes tcp_buffers;
 void size_buffers();
 // True while all sockets together hold less than an eighth of memory, and there is some left.
 bool sockets_may_grow();
-// Makes the table in which lwIP finds connections. Called once, before the first connection.
+// Makes the tables in which connections and local ports are found. Called once, before the first.
 void make_connection_table();
+void make_port_table();
 // True if less than a thirty-second of memory is free.
 bool memory_is_short();
 

@@ -2,7 +2,8 @@
 // follows from the flow alone (rendezvous hashing): the same one as long as it is there, and when
 // one goes only its flows move.
 #include "core/net/port.hh"
-#include "core/net/tcp_handshake.hh"
+#include "core/net/tcp_lookup.hh"
+#include "core/net/tcp_ports.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/udp_socket.hh"
 #include "hooks.h"
@@ -24,13 +25,13 @@ uint64_t mix(uint64_t x) {
   return x ^ x >> 32;
 }
 
-flow current_flow(uint16_t remote_port) {
+flow flow_from(const ip_addr_t& remote_ip, uint16_t remote_port) {
   static uint32_t secret; // so that nobody outside can aim at one socket
   while (secret == 0)
     secret = random_word();
-  const uint32_t* a = ip_2_ip6(ip_current_src_addr())->addr; // an IPv4 address is the first word
+  const uint32_t* a = ip_2_ip6(&remote_ip)->addr; // an IPv4 address is the first word
   uint64_t hash = mix(uint64_t{secret} << 32 | a[0]);
-  if (IP_IS_V6(ip_current_src_addr()))
+  if (IP_IS_V6_VAL(remote_ip))
     hash = mix(mix(hash ^ (uint64_t{a[1]} << 32 | a[2])) ^ a[3]);
   return {mix(hash ^ remote_port)};
 }
@@ -39,12 +40,19 @@ uint64_t weight(flow f, const void* member) {
   return mix(f.hash ^ reinterpret_cast<uintptr_t>(member) * 0x9e3779b97f4a7c15);
 }
 
+udp_pcb* next_of(const udp_pcb* u) {
+  return u->next;
+}
+tcp_pcb_listen* next_of(const tcp_pcb_listen* l) {
+  return l->port_next;
+}
+
 // Of the control blocks in the list that are in `found`'s group, the one with the largest weight.
 template <class Block, class InGroup>
 Block* heaviest(Block* list, Block* found, flow f, InGroup in_group) {
   Block* best = found;
   uint64_t best_weight = weight(f, found);
-  for (Block* b = list; b; b = b->next) {
+  for (Block* b = list; b; b = next_of(b)) {
     if (b == found || b->local_port != found->local_port ||
         !ip_addr_cmp(&b->local_ip, &found->local_ip) || !in_group(b))
       continue;
@@ -61,13 +69,15 @@ Block* heaviest(Block* list, Block* found, flow f, InGroup in_group) {
 
 namespace oblako::net {
 
-tcp_pcb_listen* choose_listener(tcp_pcb_listen* found, uint16_t remote_port) {
+tcp_pcb_listen* choose_listener(tcp_pcb_listen* found, const ip_addr_t& remote_ip,
+                                uint16_t remote_port) {
   const auto shares = [](const tcp_pcb_listen* l) {
     return l->callback_arg && static_cast<tcp_socket*>(l->callback_arg)->shares_port();
   };
   if (!shares(found)) [[likely]]
     return found;
-  return heaviest(tcp_listen_pcbs.listen_pcbs, found, current_flow(remote_port), shares);
+  return heaviest(users_of(found->local_port)->listeners, found, flow_from(remote_ip, remote_port),
+                  shares);
 }
 
 } // namespace oblako::net
@@ -79,5 +89,5 @@ extern "C" udp_pcb* oblako_udp_receiver(udp_pcb* found, u16_t remote_port) {
   };
   if (!shares(found)) [[likely]]
     return found;
-  return heaviest(udp_pcbs, found, current_flow(remote_port), shares);
+  return heaviest(udp_pcbs, found, flow_from(*ip_current_src_addr(), remote_port), shares);
 }

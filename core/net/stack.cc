@@ -104,6 +104,7 @@ extern "C" void oblako_start_net() {
   size_buffers();
   make_isn_key();
   make_connection_table();
+  make_port_table();
   netif_init(); // the loopback interface
   udp_init();
   tcp_init();

@@ -238,6 +238,7 @@ tcp_pcb* make_connection(tcp_pcb_listen& l, const oblako_tcp_segment& s, const h
     c->sv = static_cast<s32_t>(of.round_trip << 1);
     c->rto = TCP_RTO(c);
   }
+  tcp_backlog_delayed(c); // closing the listener looks for those that are counted
   TCP_REG_ACTIVE(c);
   return c;
 }
@@ -366,7 +367,6 @@ using namespace oblako::net;
 extern "C" {
 
 tcp_pcb* oblako_tcp_listen_input(tcp_pcb_listen* l, const oblako_tcp_segment* s) {
-  l = choose_listener(l, s->header->src);
   const uint32_t isn = isn_after_time_wait;
   isn_after_time_wait = 0;
   const flow f = flow_of_packet(*s);

@@ -5,8 +5,6 @@
 #include "lwip/ip_addr.h"
 #include <stdint.h>
 
-struct tcp_pcb_listen;
-
 namespace oblako::net {
 
 // Context of all: the stack's lock is held.
@@ -14,10 +12,6 @@ void start_handshakes();
 bool run_handshakes();
 // Units: monotonic nanoseconds; time::no_deadline if nothing waits.
 uint64_t next_handshake();
-
-// Of the listeners that share the found one's address (SO_REUSEPORT), the one that gets the packet
-// being looked at (shared_address.cc).
-tcp_pcb_listen* choose_listener(tcp_pcb_listen* found, uint16_t remote_port);
 
 // Calls visit() with each connection in TIME_WAIT.
 struct blockless_connection {

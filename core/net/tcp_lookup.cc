@@ -55,11 +55,14 @@ void oblako_tcp_added(tcp_pcb* c) {
     c->hash_next->hash_link = &c->hash_next;
   c->hash_link = bucket;
   *bucket = c;
+  if (!c->port_link) // accepted: its listener has the port, so this takes no memory
+    (void)oblako_tcp_bound(c);
 }
 
 void oblako_tcp_removed(tcp_pcb* c) {
   forget_deferred(c);
   forget_connection(*c);
+  oblako_tcp_unbound(c);
   if (!c->hash_link)
     return;
   *c->hash_link = c->hash_next;

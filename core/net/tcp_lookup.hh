@@ -1,4 +1,5 @@
-// Private to core/net: finding a connection over IPv4 (tcp_lookup.cc).
+// Private to core/net: finding a connection over IPv4 (tcp_lookup.cc), and a listener
+// (tcp_ports.cc).
 #pragma once
 
 #include "lwip/tcp.h"
@@ -29,5 +30,16 @@ inline tcp_pcb* find_connection(uint32_t local_ip, uint32_t remote_ip, uint32_t 
       return c;
   return nullptr;
 }
+
+// The listener that a connection from `remote` to `local` gets: the one at the most specific
+// address (the address itself, then any of its family, then any of both), and of several there
+// (SO_REUSEPORT) the one for this flow. nullptr: none. Context: the stack's lock is held.
+tcp_pcb_listen* find_listener(const ip_addr_t& local_ip, uint16_t local_port,
+                              const ip_addr_t& remote_ip, uint16_t remote_port);
+
+// Of the listeners that share the found one's address (SO_REUSEPORT), the one that gets the flow
+// (shared_address.cc).
+tcp_pcb_listen* choose_listener(tcp_pcb_listen* found, const ip_addr_t& remote_ip,
+                                uint16_t remote_port);
 
 } // namespace oblako::net

@@ -5,6 +5,7 @@
 #include "core/net/poller.hh"
 #include "core/net/port.hh"
 #include "core/net/stack.hh"
+#include "core/net/tcp_ports.hh"
 #include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
@@ -17,12 +18,17 @@ namespace {
 
 constexpr int max_backlog = 4096;
 
-bool port_used(uint16_t port) {
-  for (size_t list = 0; list < NUM_TCP_PCB_LISTS; ++list)
-    for (tcp_pcb* c = *tcp_pcb_lists[list]; c; c = c->next)
-      if (c->local_port == port)
-        return true;
-  return false;
+bool port_used(uint16_t port, const void* towards) {
+  if (!towards)
+    return users_of(port) != nullptr;
+  const auto& remote = *static_cast<const endpoint*>(towards);
+  return port_taken_towards(port, remote.ip, remote.port);
+}
+
+// The connection is accepted: it counts in its listener's backlog no longer, and outlives it.
+void forget_listener(tcp_pcb& c) {
+  tcp_backlog_accepted(&c);
+  c.listener = nullptr;
 }
 
 } // namespace
@@ -73,21 +79,24 @@ result<void> tcp_socket::ensure_block() {
 // SO_REUSEPORT on both lets them share it; so does SO_REUSEADDR, unless one listens.
 bool tcp_socket::address_taken(const tcp_pcb* self, const ip_addr_t& ip, uint16_t port,
                                const settings& wanted, bool listens) {
+  const port_users* users = users_of(port);
+  if (!users)
+    return false;
+  const auto competes = [&](const auto& c) {
+    if (!addresses_overlap(c.local_ip, ip))
+      return false;
+    const auto* owner = static_cast<const tcp_socket*>(c.callback_arg); // null if it is closed
+    return !(wanted.reuse_port && owner && owner->settings_.reuse_port);
+  };
+  for (const tcp_pcb_listen* l = users->listeners; l; l = l->port_next)
+    if (competes(*l))
+      return true;
+  if (listens)
+    return false; // the others were settled when it was bound
   const bool reuse = wanted.reuse_address || wanted.reuse_port;
-  for (size_t list = 0; list < NUM_TCP_PCB_LISTS; ++list) {
-    for (tcp_pcb* c = *tcp_pcb_lists[list]; c; c = c->next) {
-      if (c == self || c->local_port != port || !addresses_overlap(c->local_ip, ip))
-        continue;
-      const auto* owner = static_cast<const tcp_socket*>(c->callback_arg); // null if it is closed
-      if (wanted.reuse_port && owner && owner->settings_.reuse_port)
-        continue;
-      if (listens && c->state != LISTEN)
-        continue; // was settled when it was bound
-      const bool both_reuse = reuse && (c->so_options & SOF_REUSEADDR);
-      if (c->state == LISTEN || !both_reuse)
-        return true;
-    }
-  }
+  for (const tcp_pcb* c = users->blocks; c; c = c->port_next)
+    if (c != self && !(reuse && (c->so_options & SOF_REUSEADDR)) && competes(*c))
+      return true;
   return false;
 }
 
@@ -104,16 +113,16 @@ result<void> tcp_socket::bind(const socket_address& local) {
   return {};
 }
 
-result<void> tcp_socket::bind_to(const endpoint& local) {
+result<void> tcp_socket::bind_to(const endpoint& local, const endpoint* towards) {
   const ip_addr_t ip =
       binding_address(local, domain(), only_ipv6_ ? only_ipv6::yes : only_ipv6::no);
   uint16_t port = local.port;
   if (port == 0)
-    port = pick_port(port_used);
+    port = pick_port(port_used, towards);
   else if (address_taken(pcb_, ip, port, settings_, false))
     return error::addrinuse;
   if (port == 0)
-    return error::addrinuse;
+    return towards ? error::addrnotavail : error::addrinuse;
   // lwIP's own check is coarser than the one above: keep it out of the way.
   ip_set_option(pcb_, SOF_REUSEADDR);
   const err_t e = tcp_bind(pcb_, &ip, port);
@@ -192,7 +201,7 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
     endpoint any;
     if (IP_IS_V6_VAL(remote.ip))
       IP_SET_TYPE_VAL(any.ip, IPADDR_TYPE_V6);
-    TRY(bind_to(any));
+    TRY(bind_to(any, &remote));
   }
   freshen_tcp_clock();
   progress_ = time::monotonic_ns();
@@ -285,7 +294,7 @@ mem::ref<tcp_socket> tcp_socket::take_accepted() {
     return {};
   child->remove_from_listener();
   if (child->pcb_)
-    tcp_backlog_accepted(child->pcb_);
+    forget_listener(*child->pcb_);
   refresh();
   return mem::ref<tcp_socket>::adopt(child);
 }
@@ -303,14 +312,14 @@ void tcp_socket::remove_from_listener() {
 
 // Connections nobody will accept any more are reset.
 void tcp_socket::stop_listening() {
-  tcp_pcb* block = pcb_;
-  pcb_ = nullptr;
-  tcp_close(block);
   while (auto child = take_accepted()) {
     child->settings_.linger = true;
     child->settings_.linger_seconds = 0;
     child->close_block();
   }
+  tcp_pcb* block = pcb_;
+  pcb_ = nullptr;
+  tcp_close(block);
 }
 
 // --- closing

@@ -85,7 +85,8 @@ private:
 
   // --- opening and closing (tcp_socket.cc)
   result<void> ensure_block();
-  result<void> bind_to(const endpoint& local);
+  // A port of 0 is chosen, for a connection `towards` there if given.
+  result<void> bind_to(const endpoint& local, const endpoint* towards = nullptr);
   static bool address_taken(const tcp_pcb* self, const ip_addr_t& ip, uint16_t port,
                             const settings& wanted, bool listens);
   result<void> start_connecting(endpoint remote);

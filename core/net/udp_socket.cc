@@ -32,7 +32,7 @@ bool address_taken(const udp_pcb* self, const ip_addr_t& ip, uint16_t port, bool
   return false;
 }
 
-bool port_used(uint16_t port) {
+bool port_used(uint16_t port, const void*) {
   for (udp_pcb* p = udp_pcbs; p; p = p->next)
     if (p->local_port == port)
       return true;

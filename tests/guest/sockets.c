@@ -477,6 +477,62 @@ static void backlog(void) {
     close(c[i]);
 }
 
+static int bound(int family, const void* address, socklen_t length, int port) {
+  struct sockaddr_in6 to = {0};
+  memcpy(&to, address, length);
+  to.sin6_port = htons(port); // at the same place for both families
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
+  setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (bind(fd, (void*)&to, length)) {
+    close(fd);
+    return -1;
+  }
+  return fd;
+}
+
+static int reaches(int family, const void* address, socklen_t length, int port, int listener) {
+  struct sockaddr_in6 to = {0};
+  memcpy(&to, address, length);
+  to.sin6_port = htons(port);
+  int fd = socket(family, SOCK_STREAM, 0);
+  int good = connect(fd, (void*)&to, length) == 0 && events_within(listener, POLLIN, 1000);
+  int taken = accept(listener, 0, 0);
+  close(taken);
+  close(fd);
+  return good && taken >= 0;
+}
+
+static void listeners(void) {
+  const int port = 5090;
+  struct sockaddr_in any4 = {.sin_family = AF_INET}, one4 = local(0);
+  struct sockaddr_in6 any6 = {.sin6_family = AF_INET6},
+                      one6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+  int any = bound(AF_INET, &any4, sizeof any4, port);
+  int six = bound(AF_INET6, &any6, sizeof any6, port);
+  check(any >= 0 && six >= 0 && !listen(any, 8) && !listen(six, 8),
+        "a listener of each family on one port");
+  check(reaches(AF_INET, &one4, sizeof one4, port, any) &&
+            reaches(AF_INET6, &one6, sizeof one6, port, six),
+        "each gets its family's connections");
+  check(bound(AF_INET, &one4, sizeof one4, port) < 0 && errno == EADDRINUSE,
+        "an address under one that listens on all is taken");
+  close(any);
+  int one = bound(AF_INET, &one4, sizeof one4, port);
+  check(one >= 0 && !listen(one, 8) && reaches(AF_INET, &one4, sizeof one4, port, one),
+        "and free when that is closed");
+  struct sockaddr_in to = local(port);
+  int waiting = socket(AF_INET, SOCK_STREAM, 0);
+  check(!connect(waiting, (void*)&to, sizeof to) && events_within(one, POLLIN, 1000),
+        "a connection nobody has accepted");
+  close(one);
+  check(events_within(waiting, POLLHUP, 1000), "ends with its listener");
+  close(waiting);
+  close(six);
+  one = bound(AF_INET6, &any6, sizeof any6, port);
+  check(one >= 0, "a port is free when its last listener is closed");
+  close(one);
+}
+
 static void datagrams(void) {
   int x = socket(AF_INET, SOCK_DGRAM, 0), y = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in a = local(0), b;
@@ -569,6 +625,7 @@ int main(void) {
   large();
   many();
   backlog();
+  listeners();
   datagrams();
   ipv6();
   local_sockets();

@@ -32,6 +32,19 @@ struct tcp_pcb *oblako_tcp_find(const ip_addr_t *local_ip, u16_t local_port,
 #define LWIP_HOOK_TCP_REMOVED oblako_tcp_removed
 #define LWIP_HOOK_TCP_FIND oblako_tcp_find
 
+/* The table of local ports, and the listener of a connection (patch 52, core/net/tcp_ports.cc). */
+err_t oblako_tcp_bound(struct tcp_pcb *block);
+void oblako_tcp_unbound(struct tcp_pcb *block);
+void oblako_tcp_listening(struct tcp_pcb_listen *listener);
+void oblako_tcp_listen_closed(struct tcp_pcb_listen *listener);
+struct tcp_pcb_listen *oblako_tcp_listener(const ip_addr_t *local_ip, u16_t local_port,
+                                           const ip_addr_t *remote_ip, u16_t remote_port);
+#define LWIP_HOOK_TCP_BOUND oblako_tcp_bound
+#define LWIP_HOOK_TCP_UNBOUND oblako_tcp_unbound
+#define LWIP_HOOK_TCP_LISTENING oblako_tcp_listening
+#define LWIP_HOOK_TCP_LISTEN_CLOSED oblako_tcp_listen_closed
+#define LWIP_HOOK_TCP_LISTENER oblako_tcp_listener
+
 /* Half-open connections, and those in TIME_WAIT (patch 31, core/net/tcp_handshake.cc). A segment
  * that belongs to no control block, its numbers in the host's byte order: */
 struct oblako_tcp_segment {
