@@ -28,7 +28,24 @@ half_open* syn_queue::find(const flow& f, uint64_t hash) const {
   return nullptr;
 }
 
+void syn_queue::wait(half_open& h, uint32_t now) {
+  h.waits = true;
+  h.waiting_before = last_waiting_;
+  h.waiting_behind = nullptr;
+  (last_waiting_ ? last_waiting_->waiting_behind : first_waiting_) = &h;
+  last_waiting_ = &h;
+  wheel_.arm(h.timer, now + (first_patience_ms << most_answers));
+}
+
+void syn_queue::wait_no_longer(half_open& h) {
+  (h.waiting_before ? h.waiting_before->waiting_behind : first_waiting_) = h.waiting_behind;
+  (h.waiting_behind ? h.waiting_behind->waiting_before : last_waiting_) = h.waiting_before;
+  h.waits = false;
+}
+
 void syn_queue::remove(half_open& h, uint64_t hash) {
+  if (h.waits)
+    wait_no_longer(h);
   half_open** link = &buckets_[hash % bucket_count];
   while (*link != &h)
     link = &(*link)->in_bucket;

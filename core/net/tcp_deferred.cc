@@ -8,7 +8,8 @@ namespace oblako::net {
 namespace {
 
 // A few connections, each once. All zero: no byte of the image.
-template <unsigned most> class connections {
+template <unsigned most>
+class connections {
 public:
   // False: there is no room.
   bool add(tcp_pcb* c) {
@@ -43,7 +44,8 @@ bool more_refused;
 
 void send_due_acks() {
   while (!to_acknowledge.empty())
-    if (tcp_pcb* c = to_acknowledge.take(); c && (c->flags & TF_ACK_DELAY)) // else it went with data
+    if (tcp_pcb* c = to_acknowledge.take();
+        c && (c->flags & TF_ACK_DELAY)) // else it went with data
       acknowledge_now(*c);
 }
 

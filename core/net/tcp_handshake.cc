@@ -4,7 +4,9 @@
 //
 // A SYN is answered from a record in the queue, or from a cookie when the queue is full. The
 // acknowledgement of the answer makes a control block in SYN_RCVD, and lwIP goes on from there with
-// the same segment.
+// the same segment. If the listener's backlog is full, the record waits in line, and the segment
+// comes again from here when the application has accepted another one: if it were dropped, the
+// other side would send at ever longer intervals and meet a full backlog time after time.
 #include "core/net/tcp_handshake.hh"
 
 #include "core/mem/frames.hh"
@@ -179,8 +181,6 @@ void syn_arrived(const tcp_pcb_listen& l, const flow& f, const oblako_tcp_segmen
       return answer_again(*known);
     half_open_connections.remove(*known, h); // the other side has begun anew
   }
-  if (backlog_full(l))
-    return; // it will ask again
   const syn_options o = options_of(s);
   if (half_open* n = half_open_connections.add(f, h, tcp_ticks)) {
     n->peer_isn = s.sequence;
@@ -191,6 +191,8 @@ void syn_arrived(const tcp_pcb_listen& l, const flow& f, const oblako_tcp_segmen
     timers_changed = true;
     return answer_again(*n);
   }
+  if (backlog_full(l))
+    return; // nothing would be left of it: it will ask again
   cookie_sent = tcp_ticks;
   answer_syn(f, make_cookie(cookie_key, f, s.sequence, o, tcp_ticks), s.sequence, o, l.ttl, l.tos);
 }
@@ -269,8 +271,14 @@ tcp_pcb* ack_arrived(tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment&
       return nullptr;
     }
   }
-  if (backlog_full(l))
-    return nullptr; // as if it had been lost: the other side sends again, and so do we
+  if (backlog_full(l)) {
+    if (known && !known->waits) { // else it is as if the segment had been lost
+      known->window = s.header->wnd;
+      half_open_connections.wait(*known, tcp_ticks);
+      timers_changed = true;
+    }
+    return nullptr;
+  }
   tcp_pcb* c = make_connection(l, s, of);
   if (c && known)
     half_open_connections.remove(*known, h);
@@ -282,6 +290,35 @@ void reset_arrived(const flow& f, const oblako_tcp_segment& s) {
   half_open* known = half_open_connections.find(f, h);
   if (known && s.sequence == known->peer_isn + 1)
     half_open_connections.remove(*known, h);
+}
+
+// The acknowledgement that `h` waits with, as if it came now.
+void confirm_again(const half_open& h) {
+  const flow& f = h.key;
+  const ip_addr_t local = address_of(f.local, f), remote = address_of(f.remote, f);
+  netif* n = ip_route(&local, &remote);
+  pbuf* p = n ? pbuf_alloc(PBUF_IP, TCP_HLEN, PBUF_RAM) : nullptr;
+  if (!p)
+    return; // the other side's next segment will do
+  auto* t = static_cast<tcp_hdr*>(p->payload);
+  t->src = lwip_htons(f.remote_port);
+  t->dest = lwip_htons(f.local_port);
+  t->seqno = lwip_htonl(h.peer_isn + 1);
+  t->ackno = lwip_htonl(h.our_isn + 1);
+  TCPH_HDRLEN_FLAGS_SET(t, TCP_HLEN / 4, TCP_ACK);
+  t->wnd = lwip_htons(h.window);
+  t->chksum = 0;
+  t->urgp = 0;
+  t->chksum = ip_chksum_pseudo(p, IP_PROTO_TCP, p->tot_len, &remote, &local);
+  ip6_hdr header6 = {}; // that there is one says which IP it is
+  ip_data.current_netif = ip_data.current_input_netif = n;
+  ip_data.current_ip6_header = f.version == 6 ? &header6 : nullptr;
+  ip_data.current_ip_header_tot_len = 0;
+  ip_addr_copy(ip_data.current_iphdr_src, remote);
+  ip_addr_copy(ip_data.current_iphdr_dest, local);
+  tcp_input(p, n);
+  ip_data.current_netif = ip_data.current_input_netif = nullptr;
+  ip_data.current_ip6_header = nullptr;
 }
 
 uint32_t fresh_isn(const oblako_tcp_segment& s) {
@@ -322,7 +359,7 @@ void segment_in_time_wait(time_wait_record& r, const oblako_tcp_segment& s) {
 void start_handshakes() {
   const uint64_t memory = mem::frame_usage().total_bytes;
   half_open_connections.start(tcp_ticks, static_cast<unsigned>(min_of<uint64_t>(
-                                             max_of<uint64_t>(memory / 128_KiB, 128), 4096)));
+                                             max_of<uint64_t>(memory / 128_KiB, 128), 16'384)));
   ended.set_limit(
       static_cast<unsigned>(min_of<uint64_t>(max_of<uint64_t>(memory / 16_KiB, 1024), 65'536)));
   for (siphash_key* k : {&table_key, &cookie_key})
@@ -343,6 +380,17 @@ uint64_t next_handshake() {
   if (const auto* r = ended.oldest())
     due = min_of(due, time_of_tick(r->ends));
   return due;
+}
+
+void backlog_has_room(const tcp_pcb_listen& l) {
+  half_open* h = half_open_connections.first_waiting();
+  while (h && h->key.local_port != l.local_port)
+    h = h->waiting_behind;
+  if (!h)
+    return;
+  // Out of line first: with SO_REUSEPORT it may be another listener's, and goes behind the others.
+  half_open_connections.wait_no_longer(*h);
+  confirm_again(*h);
 }
 
 void for_each_time_wait(void (*visit)(const blockless_connection& c, void* context),

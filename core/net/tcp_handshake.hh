@@ -5,6 +5,8 @@
 #include "lwip/ip_addr.h"
 #include <stdint.h>
 
+struct tcp_pcb_listen;
+
 namespace oblako::net {
 
 // Context of all: the stack's lock is held.
@@ -12,6 +14,10 @@ void start_handshakes();
 bool run_handshakes();
 // Units: monotonic nanoseconds; time::no_deadline if nothing waits.
 uint64_t next_handshake();
+
+// The application has accepted a connection: the next in line gets its place. Context: lwIP is not
+// on the stack.
+void backlog_has_room(const tcp_pcb_listen& l);
 
 // Calls visit() with each connection in TIME_WAIT.
 struct blockless_connection {

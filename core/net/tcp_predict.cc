@@ -16,9 +16,9 @@
 // Everything else takes the long way, which finds the connection as if it had taken the long way
 // always. So each step here has its place in lwIP's code and leaves the same in the control block:
 // take_predicted() is tcp_process() and tcp_receive() for such a segment with tcp_output() behind,
-// send_predicted() is tcp_output() with tcp_output_segment(), acknowledge_now() is tcp_output() with
-// tcp_send_empty_ack(). Retransmission, round-trip times,
-// delayed acknowledgements and all timers follow from there.
+// send_predicted() is tcp_output() with tcp_output_segment(), acknowledge_now() is tcp_output()
+// with tcp_send_empty_ack(). Retransmission, round-trip times, delayed acknowledgements and all
+// timers follow from there.
 //
 // Context: the stack's lock is held, and lwIP is not on the stack (tcp_input_pcb is null).
 #include "core/net/tcp_predict.hh"
@@ -237,8 +237,7 @@ const neighbour* way_of(const tcp_pcb& c) {
 }
 
 // The device adds the payload's sum and the header's to that of the pseudo-header.
-void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t bytes,
-                    uint8_t flags) {
+void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t bytes, uint8_t flags) {
   const auto segment_length = static_cast<uint16_t>(sizeof(tcp_hdr) + bytes);
   const uint32_t from = ip4_addr_get_u32(ip_2_ip4(&c.local_ip)), to = way.ip;
   const uint64_t addresses = uint64_t{from} + to;

@@ -5,6 +5,7 @@
 #include "core/net/poller.hh"
 #include "core/net/port.hh"
 #include "core/net/stack.hh"
+#include "core/net/tcp_handshake.hh"
 #include "core/net/tcp_ports.hh"
 #include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
@@ -273,6 +274,7 @@ result<mem::ref<socket>> tcp_socket::accept(socket_address& peer, uint32_t flags
       if (phase_ != phase::listening)
         return error::inval;
       if (auto child = take_accepted()) {
+        backlog_has_room(*reinterpret_cast<tcp_pcb_listen*>(pcb_));
         child->set_flags(flags);
         endpoint_to(child->remote_, child->domain(), peer);
         return mem::ref<socket>(std::move(child));

@@ -13,7 +13,8 @@ from tests.system.raw_tcp import ACK, FIN, PSH, RST, SYN, Peer, Wire
 
 @pytest.fixture(scope="module")
 def guest(boot_once):
-    guest = boot_once("redis", "tap", memory=128, limit=900)
+    guest = boot_once("redis", "tap", memory=128, limit=900,
+                      args="--enable-debug-command yes")
     guest.wait_redis()
     return guest
 
@@ -53,6 +54,27 @@ def test_a_connection_by_hand(peer):
     answer = peer.open(MSS)
     assert answer.options == MSS
     pinged(peer)
+
+
+def test_who_finds_the_backlog_full_waits_in_line(guest, wire):
+    """More connections than redis's backlog (511) are confirmed while it sleeps. It gets all of
+    them when it wakes, though nobody sends another segment."""
+    peers = [Peer(wire, guest.address[1], next(_ports), isn=random.randrange(1 << 32))
+             for _ in range(560)]
+    with guest.redis(60) as sleeper, guest.redis(60) as client:
+        before = int(client.info()["connected_clients"])
+        sleeper.send("DEBUG", "SLEEP", "6")
+        start = time.monotonic()
+        for peer in peers:
+            peer.open(MSS)
+        assert time.monotonic() - start < 5.5, "the machine is too slow for this test"
+        deadline = time.monotonic() + 10
+        while (now := int(client.info()["connected_clients"])) < before + len(peers):
+            assert time.monotonic() < deadline, f"{now - before} of {len(peers)} are accepted"
+            time.sleep(0.1)
+        assert sleeper.read() == "OK"
+    for peer in peers:
+        peer.reset()
 
 
 def test_options_are_offered_to_who_offers_them(peer):

@@ -174,6 +174,28 @@ TEST(syn_queue, is_bounded_and_gives_back_what_it_takes) {
   EXPECT_EQ(live.size(), before);
 }
 
+TEST(syn_queue, waiting_connections_stay_in_line_and_are_given_up) {
+  openings o;
+  for (uint32_t n = 0; n < 5; ++n)
+    ASSERT_TRUE(o.add(n, 0));
+  for (uint32_t n : {3, 1, 4, 0})
+    o.queue.wait(*o.find(n), 500);
+  EXPECT_EQ(o.queue.first_waiting(), o.find(3));
+  EXPECT_EQ(o.run(1000), 1u); // only the one that was not confirmed is answered again
+  o.queue.remove(*o.find(1), hash(numbered(1))); // from the middle
+  o.queue.wait_no_longer(*o.find(3));            // from the front
+  EXPECT_EQ(o.queue.first_waiting(), o.find(4));
+  o.queue.wait(*o.find(3), 600); // and behind again
+  o.queue.remove(*o.find(4), hash(numbered(4)));
+  o.queue.remove(*o.find(0), hash(numbered(0)));
+  EXPECT_EQ(o.queue.first_waiting(), o.find(3));
+  o.run(32'599);
+  EXPECT_TRUE(o.find(3));
+  o.run(32'600);
+  EXPECT_FALSE(o.find(3));
+  EXPECT_FALSE(o.queue.first_waiting());
+}
+
 // --- cookies
 
 TEST(syn_cookie, brings_the_options_back) {
