@@ -40,6 +40,11 @@ class Redis:
 
     def read(self):
         """The next reply: str, int, list or None. An error reply is raised."""
+        reply = self.read_raw()
+        return reply.decode("utf-8", "surrogateescape") if isinstance(reply, bytes) else reply
+
+    def read_raw(self):
+        """The same, but a bulk string as bytes: decoding a large one takes longer than its way here."""
         line = self._in.readline()
         if not line.endswith(b"\r\n"):
             raise ConnectionError("connection closed")
@@ -56,7 +61,7 @@ class Redis:
             data = self._in.read(int(rest) + 2)
             if len(data) != int(rest) + 2:
                 raise ConnectionError("connection closed")
-            return data[:-2].decode("utf-8", "surrogateescape")
+            return data[:-2]
         if kind == b"*":
             return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
         raise ConnectionError(f"not RESP: {line!r}")

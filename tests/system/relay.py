@@ -53,6 +53,11 @@ class Relay:
             self._process.kill()
             raise RuntimeError(f"the relay does not start with {faults!r}")
 
+    def renew(self):
+        """What it did until now, as stop() says it; it begins anew with the next seed."""
+        self._process.send_signal(signal.SIGUSR1)
+        return json.loads(self._process.stdout.readline())
+
     def stop(self):
         """What it did: {"to_guest": {"packets": …, "dropped": …}, "to_client": …}."""
         self._process.terminate()
@@ -73,7 +78,7 @@ def transfer(redis, size, seed):
     assert redis.read() == "OK"
     written = time.monotonic()
     redis.send("GET", "bulk")
-    back = redis.read().encode("utf-8", "surrogateescape")
+    back = redis.read_raw()
     read = time.monotonic()
     assert hashlib.sha256(back).digest() == hashlib.sha256(value).digest(), "damaged on the way"
     return written - start, read - written

@@ -144,6 +144,21 @@ bool complete_checksum(frame& f) {
   return true;
 }
 
+tcp_place place_of(const frame& f) {
+  const std::vector<uint8_t>& b = f.bytes;
+  const bool ipv6 = get16(b.data() + 12) == 0x86dd;
+  const size_t tcp = ethernet + (ipv6 ? 40u : (b[ethernet] & 0xf) * 4u);
+  if (b.size() < tcp + 20 || b[ethernet + (ipv6 ? 6 : 9)] != 6)
+    return {};
+  // The IP header's length: behind the packet there may be padding.
+  const size_t end =
+      ethernet + (ipv6 ? 40u + get16(b.data() + ethernet + 4) : get16(b.data() + ethernet + 2));
+  const size_t payload = tcp + (b[tcp + 12] >> 4) * 4u;
+  if (payload >= end)
+    return {};
+  return {get32(b.data() + tcp), get32(b.data() + tcp + 4), static_cast<uint32_t>(end - payload)};
+}
+
 void flip_bit(frame& f, uint64_t where) {
   // Behind the IP packet there may be padding, which nobody looks at.
   const uint8_t* ip = f.bytes.data() + ethernet;

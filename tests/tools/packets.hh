@@ -39,6 +39,13 @@ bool complete_checksum(frame& f);
 // Turns one bit of the IP packet over, `where` is any number. The checksum must be complete.
 void flip_bit(frame& f, uint64_t where);
 
+// Where a TCP segment's data belong: both ports in one number, and the octets' numbers. Without
+// data, or if it is something else, `length` is 0.
+struct tcp_place {
+  uint32_t ports = 0, sequence = 0, length = 0;
+};
+tcp_place place_of(const frame& f);
+
 // The ones' complement sum of RFC 1071, not yet inverted; `sum` is carried on.
 uint32_t add_up(const uint8_t* data, size_t bytes, uint32_t sum);
 uint16_t fold(uint32_t sum);

@@ -14,7 +14,8 @@
 //   seed=N distance=N                 packets that overtake a reordered one
 //
 // Without a prefix a fault is for both directions. Says "relay: ready" when it runs; on SIGTERM
-// prints a line of JSON with what it did, and ends.
+// prints a line of JSON with what it did, and ends. On SIGUSR1 prints one too, and begins anew with
+// the next seed: numbers and counts start from nothing.
 #include "tests/tools/faults.hh"
 #include "tests/tools/packets.hh"
 
@@ -47,7 +48,7 @@ constexpr uint64_t ns_per_ms = 1'000'000, ns_per_s = 1'000'000'000;
 // A packet to be overtaken waits no longer than this if nothing comes to overtake it.
 constexpr uint64_t longest_hold = 20 * ns_per_ms;
 
-volatile sig_atomic_t stopped;
+volatile sig_atomic_t stopped, renewed;
 
 [[noreturn]] void fail(const char* what) {
   fprintf(stderr, "relay: %s: %s\n", what, strerror(errno));
@@ -126,14 +127,17 @@ struct direction {
   };
   std::vector<held_packet> held;
 
+  // `repeated`: packets with data that lie before what their connection has sent already.
   uint64_t packets = 0, bytes = 0, dropped = 0, flipped = 0, reordered = 0, duplicated = 0, cut = 0,
-           overflowed = 0, unwritable = 0;
+           overflowed = 0, unwritable = 0, repeated = 0;
+  std::map<uint32_t, uint32_t> sent; // by both ports: the sequence number that comes next
 
   void take(frame&& fr, uint64_t now) {
     if (!is_ip(fr))
       return enqueue(std::move(fr), now);
     bytes += fr.bytes.size();
     const size_t count = wire_packets(fr);
+    note_sequence(fr, count);
     bool harmed = false;
     for (size_t i = 1; i <= count; ++i)
       harmed |= fate_of(f, number, packets + i) != fate::pass;
@@ -145,6 +149,24 @@ struct direction {
     cut += count > 1;
     for (frame& packet : relay::cut(fr))
       take_packet(std::move(packet), now);
+  }
+
+  void note_sequence(const frame& fr, size_t count) {
+    const tcp_place place = place_of(fr);
+    if (place.length == 0)
+      return;
+    const auto [known, first] = sent.try_emplace(place.ports, place.sequence);
+    if (!first && static_cast<int32_t>(place.sequence - known->second) < 0)
+      repeated += count;
+    else
+      known->second = place.sequence + place.length;
+  }
+
+  void begin_anew() {
+    ++f.seed;
+    packets = bytes = dropped = flipped = reordered = duplicated = cut = overflowed = unwritable =
+        repeated = 0;
+    sent.clear();
   }
 
   void take_packet(frame&& packet, uint64_t now) {
@@ -224,9 +246,9 @@ struct direction {
   void print() const {
     printf("\"%s\": {\"packets\": %lu, \"bytes\": %lu, \"dropped\": %lu, \"flipped\": %lu, "
            "\"reordered\": %lu, \"duplicated\": %lu, \"cut\": %lu, \"overflowed\": %lu, "
-           "\"unwritable\": %lu}",
+           "\"unwritable\": %lu, \"repeated\": %lu}",
            name, packets, bytes, dropped, flipped, reordered, duplicated, cut, overflowed,
-           unwritable);
+           unwritable, repeated);
   }
 };
 
@@ -287,9 +309,24 @@ bool parse(std::string argument, faults& to_guest, faults& to_client) {
          (!client || set_fault(to_client, name, value));
 }
 
+void report(const direction& to_guest, const direction& to_client) {
+  printf("{");
+  to_guest.print();
+  printf(", ");
+  to_client.print();
+  printf("}\n");
+  fflush(stdout);
+}
+
 void run(direction& to_guest, direction& to_client) {
   direction* both[] = {&to_guest, &to_client};
   while (!stopped) {
+    if (renewed) {
+      renewed = 0;
+      report(to_guest, to_client);
+      for (direction* d : both)
+        d->begin_anew();
+    }
     uint64_t now = now_ns();
     const uint64_t due = std::min(to_guest.next_due(), to_client.next_due());
     timespec wait = {1, 0}; // also bounds how long a signal between here and ppoll() is not seen
@@ -327,13 +364,11 @@ int main(int argc, char** argv) {
   struct sigaction action {};
   action.sa_handler = [](int) { stopped = 1; };
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = [](int) { renewed = 1; };
+  sigaction(SIGUSR1, &action, nullptr);
   printf("relay: ready\n");
   fflush(stdout);
   run(to_guest, to_client);
-  printf("{");
-  to_guest.print();
-  printf(", ");
-  to_client.print();
-  printf("}\n");
+  report(to_guest, to_client);
   return 0;
 }

@@ -103,6 +103,23 @@ TEST(relay_packets, a_large_segment_is_cut_into_packets) {
   }
 }
 
+TEST(relay_packets, the_place_of_the_data_is_found) {
+  for (bool ipv6 : {false, true}) {
+    frame f = tcp_frame(ipv6, 1001, 0);
+    const size_t tcp = ipv6 ? 54 : 34;
+    f.bytes[tcp + 1] = 80;
+    f.bytes[tcp + 3] = 90;
+    f.bytes.resize(f.bytes.size() + 7); // padding
+    const tcp_place place = place_of(f);
+    EXPECT_EQ(place.ports, 80u << 16 | 90);
+    EXPECT_EQ(place.sequence, 0xfffffff0);
+    EXPECT_EQ(place.length, 1001u);
+    EXPECT_EQ(place_of(tcp_frame(ipv6, 0, 0)).length, 0u);
+    f.bytes[ipv6 ? 20 : 23] = 17;
+    EXPECT_EQ(place_of(f).length, 0u);
+  }
+}
+
 TEST(relay_packets, a_partial_checksum_is_completed) {
   for (size_t payload : {1u, 2u, 1001u}) {
     frame f = tcp_frame(false, payload, 0);
