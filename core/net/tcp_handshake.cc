@@ -235,6 +235,8 @@ tcp_pcb* make_connection(tcp_pcb_listen& l, const oblako_tcp_segment& s, const h
   if (of.options.sack)
     tcp_set_flags(c, TF_SACK);
   c->mss = tcp_eff_send_mss(of.options.mss, &c->local_ip, &c->remote_ip);
+  // For the first tcp_write(): what it makes of a large write stays as it is.
+  c->large_segment = oblako_tcp_large_segment(ip_current_input_netif(), &c->remote_ip);
   if (of.round_trip != 0) {
     c->sa = static_cast<s32_t>(of.round_trip << 3);
     c->sv = static_cast<s32_t>(of.round_trip << 1);
