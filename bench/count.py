@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts what an application's boot and work cost the guest: bench/count.py APP [--boot]
 [--per-request SET|GET [-P N] [-c N]] [--least-memory] [--stages];
-bench/count.py system-bulk --bulk
+bench/count.py system-bulk --bulk; bench/count.py system-loopback --loopback
 
 Without a choice: everything there is to count for the application. An application without a port
 is counted from the machine's start to power-off; redis to its first +PONG (with a static address
@@ -259,6 +259,23 @@ def per_megabyte(app, **how):
             guest.kill()
 
 
+# What tests/system/images/loopback.c does: the name of a figure, a few times, many times.
+LOOPBACK = {"one": ("round trip, one thread", 1000, 11000),
+            "threads": ("round trip, two threads", 1000, 11000),
+            "epoll": ("round trip, epoll", 1000, 11000),
+            "bulk": ("MB", 16, 80),
+            "connect": ("connection", 100, 1100)}
+
+
+def loopback(app, **how):
+    """What connections within the machine cost, each figure for one round trip, megabyte or
+    connection."""
+    for what, (name, few, many) in LOOPBACK.items():
+        a, b = (boot_counts(app, args=f"{what} {n}", **how) for n in (few, many))
+        yield name, {k: round((b[k] - a[k]) / (many - few), 1)
+                     for k in ("insns", "rep_repeats", "idle")}
+
+
 def least_memory(works, low=256, high=128 * 1024, step=64):
     """The least memory with which works(kB) is true, in kB, to the step."""
     if not works(high):
@@ -375,6 +392,7 @@ def main():
     p.add_argument("--boot", action="store_true", help="to power-off, or to the first +PONG")
     p.add_argument("--per-request", metavar="COMMAND", action="append", default=[])
     p.add_argument("--bulk", action="store_true", help="a megabyte of TCP each way")
+    p.add_argument("--loopback", action="store_true", help="connections within the machine")
     p.add_argument("-P", type=int, default=None, help="requests in one go (pipeline)")
     p.add_argument("-c", type=int, default=50, help="clients")
     p.add_argument("-n", type=int, default=None, help="requests")
@@ -393,7 +411,7 @@ def main():
         app = vm.App(a.app, vm.BUILD / "system" if a.app.startswith("system-") else vm.BUILD)
     except FileNotFoundError as error:
         sys.exit(str(error))
-    chosen = a.boot or a.stages or a.per_request or a.least_memory or a.bulk
+    chosen = a.boot or a.stages or a.per_request or a.least_memory or a.bulk or a.loopback
     how = {"machine": a.machine, "memory": a.memory}
     figures = {"image bytes": os.path.getsize(app.image)}
     print(f"{app.name} on {a.machine}, image {figures['image bytes']:,} bytes; guest instructions:")
@@ -415,6 +433,10 @@ def main():
         figures |= per_megabyte(app, **how)
         for name in ("received MB", "sent MB"):
             row(name, figures[name])
+    if a.loopback:
+        for name, counts in loopback(app, **how):
+            figures[name] = counts
+            row(name, counts)
     if a.least_memory or not chosen:
         figures["least kB"] = least_memory(lambda kb: serves(app, kb))
         say("least memory", f"{figures['least kB']} kB")

@@ -104,6 +104,11 @@ row row_of(const tcp_pcb& c) {
   return r;
 }
 
+row row_of(const tcp_socket& s) {
+  return {s.local().ip,    s.remote().ip, s.local().port, s.remote().port,
+          s.local_state(), s.unsent(),    s.unread(),     s.inode()};
+}
+
 void write_tcp(fs::text_builder& out, int domain) {
   const char* header =
       domain == AF_INET
@@ -114,11 +119,16 @@ void write_tcp(fs::text_builder& out, int domain) {
   out.append("%s", header);
   stack_guard guard;
   unsigned number = 0;
+  const size_t width = domain == AF_INET ? 149 : 0;
+  constexpr const char* behind = "1 0000000000000000 100 0 0 10 0";
   for (const tcp_pcb* list : {tcp_listen_pcbs.pcbs, tcp_active_pcbs})
     for (const tcp_pcb* c = list; c; c = c->next)
       if (domain_of(*c) == domain)
-        append_row(out, number++, row_of(*c), domain, domain == AF_INET ? 149 : 0,
-                   "1 0000000000000000 100 0 0 10 0");
+        append_row(out, number++, row_of(*c), domain, width, behind);
+  for_each_local_end([&](const tcp_socket& s) {
+    if (s.domain() == domain && s.local_state() != TCP_CLOSE)
+      append_row(out, number++, row_of(s), domain, width, behind);
+  });
   struct rest {
     fs::text_builder& out;
     unsigned& number;
@@ -241,7 +251,9 @@ void write_proc_sockstat(fs::text_builder& out) {
     orphans += c->callback_arg == nullptr;
   for (const udp_pcb* u = udp_pcbs; u; u = u->next)
     udp += udp_socket::owner_of(*u) != nullptr && u->local_port != 0;
-  const unsigned active = length_of(tcp_active_pcbs), listening = length_of(tcp_listen_pcbs.pcbs);
+  unsigned active = length_of(tcp_active_pcbs);
+  for_each_local_end([&active](const tcp_socket&) { ++active; });
+  const unsigned listening = length_of(tcp_listen_pcbs.pcbs);
   out.append("sockets: used %u\nTCP: inuse %u orphan %u tw %u alloc %u mem %lu\n", sockets,
              active + listening, orphans, time_wait_count(), active + listening,
              ulong{unread_bytes / page_size});

@@ -75,36 +75,23 @@ err_t tcp_socket::on_accept(void* self, tcp_pcb* connection, err_t e) {
   auto* listener = static_cast<tcp_socket*>(self);
   if (e != ERR_OK || !connection)
     return ERR_VAL;
-  auto made = mem::make_shared<tcp_socket>(listener->domain(), 0u);
+  auto made = make_accepted(*listener);
   if (!made.ok())
     return ERR_MEM;                       // lwIP resets the connection
   tcp_socket* child = made.take().leak(); // the reference is the queue's
-  child->settings_ = listener->settings_;
-  child->no_delay_ = listener->no_delay_;
-  child->user_timeout_ms_ = listener->user_timeout_ms_;
-  child->keep_idle_ = listener->keep_idle_;
-  child->keep_interval_ = listener->keep_interval_;
-  child->keep_count_ = listener->keep_count_;
-  child->time_to_live_ = listener->time_to_live_;
-  child->type_of_service_ = listener->type_of_service_;
   child->adopt(connection);
   child->apply_options();
-  child->phase_ = phase::connected;
   child->local_ = {connection->local_ip, connection->local_port};
   child->remote_ = {connection->remote_ip, connection->remote_port};
-  child->events_ = child->current_events();
   tcp_backlog_delayed(connection); // counts until accept() takes it
-  child->listener_ = listener;
-  (listener->accepted_last_ ? listener->accepted_last_->next_accepted_
-                            : listener->accepted_first_) = child;
-  listener->accepted_last_ = child;
-  note_delivery();
-  listener->refresh(input);
+  listener->enqueue_accepted(*child);
   return ERR_OK;
 }
 
 err_t tcp_socket::on_connected(void* self, tcp_pcb* connection, err_t) {
   auto* s = static_cast<tcp_socket*>(self);
+  if (s->waits_for_room_)
+    s->no_longer_waits();
   s->phase_ = phase::connected;
   s->local_ = {connection->local_ip, connection->local_port};
   s->refresh();
@@ -139,6 +126,8 @@ err_t tcp_socket::on_sent(void* self, tcp_pcb* connection, u16_t) {
 void tcp_socket::on_error(void* self, err_t e) {
   auto* s = static_cast<tcp_socket*>(self);
   s->pcb_ = nullptr;
+  if (s->waits_for_room_)
+    s->no_longer_waits();
   if (s->listener_) {
     // Nobody has seen this connection yet, and now nobody will.
     tcp_socket* listener = s->listener_;
@@ -153,7 +142,7 @@ void tcp_socket::on_error(void* self, err_t e) {
   else if (s->phase_ == phase::connecting)
     s->pending_ = e == ERR_RST ? error::connrefused : error::timedout;
   else
-    s->pending_ = e == ERR_RST ? error::connreset : error::timedout;
+    s->pending_ = e != ERR_RST ? error::timedout : s->reset_error();
   if (e != ERR_CLSD)
     s->write_shut_ = true;
   s->phase_ = phase::finished;

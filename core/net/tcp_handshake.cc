@@ -10,6 +10,7 @@
 #include "core/net/tcp_handshake.hh"
 
 #include "core/mem/frames.hh"
+#include "core/net/interface_internal.hh"
 #include "core/net/port.hh"
 #include "core/net/syn_queue.hh"
 #include "core/net/time_wait.hh"
@@ -181,6 +182,8 @@ void syn_arrived(const tcp_pcb_listen& l, const flow& f, const oblako_tcp_segmen
       return answer_again(*known);
     half_open_connections.remove(*known, h); // the other side has begun anew
   }
+  if (backlog_full(l) && !is_ours(ip_current_input_netif()))
+    return; // accept() joins the two sockets (tcp_loopback.cc)
   const syn_options o = options_of(s);
   if (half_open* n = half_open_connections.add(f, h, tcp_ticks)) {
     n->peer_isn = s.sequence;

@@ -3,6 +3,7 @@
 #include "core/net/tcp_socket.hh"
 
 #include "core/net/interface_query.hh"
+#include "core/net/port.hh"
 #include "core/net/stack.hh"
 #include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
@@ -78,9 +79,9 @@ void tcp_socket::apply_options() {
     tcp_nagle_disable(pcb_);
   else
     tcp_nagle_enable(pcb_);
-  pcb_->keep_idle = static_cast<u32_t>(keep_idle_) * 1000;
-  pcb_->keep_intvl = static_cast<u32_t>(keep_interval_) * 1000;
-  pcb_->keep_cnt = static_cast<u32_t>(keep_count_);
+  pcb_->keep_idle = u32_t{keep_idle_} * 1000;
+  pcb_->keep_intvl = u32_t{keep_interval_} * 1000;
+  pcb_->keep_cnt = keep_count_;
   note_tcp_activity(*pcb_); // keepalive may have to be timed now
 }
 
@@ -131,17 +132,17 @@ result<void> tcp_socket::set_tcp_option(int name, int value) {
   case TCP_KEEPIDLE:
     if (!in_range(value, 1, 32767))
       return error::inval;
-    keep_idle_ = value;
+    keep_idle_ = static_cast<uint16_t>(value);
     break;
   case TCP_KEEPINTVL:
     if (!in_range(value, 1, 32767))
       return error::inval;
-    keep_interval_ = value;
+    keep_interval_ = static_cast<uint16_t>(value);
     break;
   case TCP_KEEPCNT:
     if (!in_range(value, 1, 127))
       return error::inval;
-    keep_count_ = value;
+    keep_count_ = static_cast<uint8_t>(value);
     break;
   case TCP_USER_TIMEOUT:
     if (value < 0)
@@ -205,7 +206,10 @@ result<void> tcp_socket::get_tcp_option(int name, void* value, socklen_t& length
   case TCP_USER_TIMEOUT:
     return give_option_int(value, length, static_cast<int>(user_timeout_ms_));
   case TCP_MAXSEG:
-    return give_option_int(value, length, pcb_ && phase_ == phase::connected ? pcb_->mss : 536);
+    return give_option_int(value, length,
+                           connection_                          ? TCP_MSS
+                           : pcb_ && phase_ == phase::connected ? pcb_->mss
+                                                                : 536);
   case TCP_INFO:
     fill_info(value, length);
     return {};
@@ -223,7 +227,12 @@ result<void> tcp_socket::get_tcp_option(int name, void* value, socklen_t& length
 
 void tcp_socket::fill_info(void* value, socklen_t& length) {
   struct tcp_info info = {};
-  info.tcpi_state = pcb_ ? state_number(*pcb_) : uint8_t{TCP_CLOSE};
+  info.tcpi_state = pcb_ ? state_number(*pcb_) : connection_ ? local_state() : uint8_t{TCP_CLOSE};
+  if (connection_) {
+    info.tcpi_snd_mss = info.tcpi_rcv_mss = info.tcpi_advmss = TCP_MSS;
+    info.tcpi_unacked = unsent() / TCP_MSS;
+    info.tcpi_rcv_space = tcp_buffers.base;
+  }
   if (pcb_ && phase_ == phase::connected) {
     info.tcpi_retransmits = pcb_->nrtx;
     info.tcpi_rto = static_cast<uint32_t>(pcb_->rto) * 1000;
@@ -242,7 +251,8 @@ result<long> tcp_socket::control(unsigned long request, void* app_argument) {
   int number;
   switch (request) {
   case FIONREAD: {
-    poll(); // what has arrived but not been looked at counts
+    if (!is_local())
+      poll(); // what has arrived but not been looked at counts
     stack_guard guard;
     if (phase_ == phase::listening)
       return error::inval;
@@ -251,7 +261,7 @@ result<long> tcp_socket::control(unsigned long request, void* app_argument) {
   }
   case TIOCOUTQ: {
     stack_guard guard;
-    number = pcb_ && phase_ == phase::connected ? static_cast<int>(in_flight()) : 0;
+    number = static_cast<int>(pcb_ && phase_ == phase::connected ? in_flight() : unsent());
     break;
   }
   default:

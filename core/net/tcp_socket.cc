@@ -6,6 +6,7 @@
 #include "core/net/port.hh"
 #include "core/net/stack.hh"
 #include "core/net/tcp_handshake.hh"
+#include "core/net/tcp_lookup.hh"
 #include "core/net/tcp_ports.hh"
 #include "core/net/tcp_watch.hh"
 #include "core/net/timers.hh"
@@ -18,13 +19,6 @@ namespace oblako::net {
 namespace {
 
 constexpr int max_backlog = 4096;
-
-bool port_used(uint16_t port, const void* towards) {
-  if (!towards)
-    return users_of(port) != nullptr;
-  const auto& remote = *static_cast<const endpoint*>(towards);
-  return port_taken_towards(port, remote.ip, remote.port);
-}
 
 // The connection is accepted: it counts in its listener's backlog no longer, and outlives it.
 void forget_listener(tcp_pcb& c) {
@@ -50,7 +44,7 @@ tcp_socket::tcp_socket(int domain, uint32_t status_flags)
 
 // A socket that was never given a descriptor, or the last reference after closed().
 tcp_socket::~tcp_socket() {
-  if (!pcb_ && !received_ && !accepted_first_)
+  if (!pcb_ && !connection_ && !received_ && !accepted_first_)
     return;
   if (stack_lock.held_by_me()) {
     close_block();
@@ -76,29 +70,47 @@ result<void> tcp_socket::ensure_block() {
 
 // --- names
 
+bool tcp_socket::port_used(uint16_t port, const void* towards) {
+  const auto* remote = static_cast<const endpoint*>(towards);
+  if (remote ? port_taken_towards(port, remote->ip, remote->port) : users_of(port) != nullptr)
+    return true;
+  bool used = false;
+  for_each_local_end([&](const tcp_socket& s) {
+    used |=
+        s.local_.port == port &&
+        (!remote || (s.remote_.port == remote->port && ip_addr_cmp(&s.remote_.ip, &remote->ip)));
+  });
+  return used;
+}
+
 // True if another socket has this address or part of it, and would compete. As on Linux,
 // SO_REUSEPORT on both lets them share it; so does SO_REUSEADDR, unless one listens.
 bool tcp_socket::address_taken(const tcp_pcb* self, const ip_addr_t& ip, uint16_t port,
                                const settings& wanted, bool listens) {
   const port_users* users = users_of(port);
-  if (!users)
-    return false;
   const auto competes = [&](const auto& c) {
     if (!addresses_overlap(c.local_ip, ip))
       return false;
     const auto* owner = static_cast<const tcp_socket*>(c.callback_arg); // null if it is closed
     return !(wanted.reuse_port && owner && owner->settings_.reuse_port);
   };
-  for (const tcp_pcb_listen* l = users->listeners; l; l = l->port_next)
+  for (const tcp_pcb_listen* l = users ? users->listeners : nullptr; l; l = l->port_next)
     if (competes(*l))
       return true;
   if (listens)
     return false; // the others were settled when it was bound
   const bool reuse = wanted.reuse_address || wanted.reuse_port;
-  for (const tcp_pcb* c = users->blocks; c; c = c->port_next)
+  for (const tcp_pcb* c = users ? users->blocks : nullptr; c; c = c->port_next)
     if (c != self && !(reuse && (c->so_options & SOF_REUSEADDR)) && competes(*c))
       return true;
-  return false;
+  bool taken = false;
+  for_each_local_end([&](const tcp_socket& s) {
+    const auto& had = s.settings_;
+    taken |= s.local_.port == port && addresses_overlap(s.local_.ip, ip) &&
+             !(wanted.reuse_port && had.reuse_port) &&
+             !(reuse && (had.reuse_address || had.reuse_port));
+  });
+  return taken;
 }
 
 result<void> tcp_socket::bind(const socket_address& local) {
@@ -107,7 +119,7 @@ result<void> tcp_socket::bind(const socket_address& local) {
   if (phase_ != phase::fresh)
     return error::inval;
   TRY(ensure_block());
-  if (!is_local(e.ip))
+  if (!net::is_local(e.ip) && !is_own_address(e.ip))
     return error::addrnotavail;
   TRY(bind_to(e));
   phase_ = phase::bound;
@@ -155,8 +167,10 @@ result<void> tcp_socket::connect(const socket_address& remote) {
   const endpoint e = TRY(endpoint_from(remote, domain()));
   {
     stack_guard guard;
+    const bool begun = phase_ == phase::connecting || phase_ == phase::connected;
     TRY(connecting_or_error(e));
-    if (phase_ == phase::connecting && nonblocking(0))
+    // Also if it is connected already: the application may count on it, as it can on Linux.
+    if (!begun && nonblocking(0))
       return error::inprogress;
   }
   auto waited = net::wait_until(
@@ -167,6 +181,7 @@ result<void> tcp_socket::connect(const socket_address& remote) {
   const error failed = take_error();
   if (failed != error::none)
     return failed;
+  unreported_ = false;
   return phase_ == phase::connected ? result<void>() : result<void>(error::connaborted);
 }
 
@@ -175,6 +190,7 @@ result<void> tcp_socket::connecting_or_error(const endpoint& remote) {
   case phase::connecting:
     return nonblocking(0) ? result<void>(error::already) : result<void>();
   case phase::connected:
+    return unreported_ ? result<void>() : result<void>(error::isconn);
   case phase::listening:
     return error::isconn;
   case phase::finished:
@@ -197,6 +213,13 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
     return error::netunreach;
   if (ip_addr_ismulticast(&remote.ip))
     return error::netunreach;
+  unreported_ = true;
+  const bool own = is_own_address(remote.ip);
+  if (own) {
+    const auto joined = connect_locally(remote);
+    if (joined.code() != error::again)
+      return joined;
+  }
   TRY(ensure_block());
   if (phase_ != phase::bound) {
     endpoint any;
@@ -221,6 +244,8 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
   phase_ = phase::connecting;
   local_ = {pcb_->local_ip, pcb_->local_port};
   remote_ = remote;
+  if (own && find_listener(remote.ip, remote.port, local_.ip, local_.port))
+    wait_for_room();
   refresh();
   return {};
 }
@@ -289,6 +314,32 @@ result<mem::ref<socket>> tcp_socket::accept(socket_address& peer, uint32_t flags
   }
 }
 
+// The socket of a new connection, with what it inherits. Errors: nomem.
+result<mem::ref<tcp_socket>> tcp_socket::make_accepted(const tcp_socket& listener) {
+  auto made = TRY(mem::make_shared<tcp_socket>(listener.domain(), 0u));
+  tcp_socket& child = *made;
+  child.settings_ = listener.settings_;
+  child.no_delay_ = listener.no_delay_;
+  child.user_timeout_ms_ = listener.user_timeout_ms_;
+  child.keep_idle_ = listener.keep_idle_;
+  child.keep_interval_ = listener.keep_interval_;
+  child.keep_count_ = listener.keep_count_;
+  child.time_to_live_ = listener.time_to_live_;
+  child.type_of_service_ = listener.type_of_service_;
+  child.phase_ = phase::connected;
+  return made;
+}
+
+// Behind those that wait for accept(). Takes a reference over.
+void tcp_socket::enqueue_accepted(tcp_socket& connection) {
+  connection.events_ = connection.current_events();
+  connection.listener_ = this;
+  (accepted_last_ ? accepted_last_->next_accepted_ : accepted_first_) = &connection;
+  accepted_last_ = &connection;
+  note_delivery();
+  refresh(EPOLLIN | EPOLLRDNORM);
+}
+
 // The oldest finished connection, with its reference.
 mem::ref<tcp_socket> tcp_socket::take_accepted() {
   tcp_socket* child = accepted_first_;
@@ -297,6 +348,10 @@ mem::ref<tcp_socket> tcp_socket::take_accepted() {
   child->remove_from_listener();
   if (child->pcb_)
     forget_listener(*child->pcb_);
+  else if (pcb_)
+    --reinterpret_cast<tcp_pcb_listen*>(pcb_)->accepts_pending;
+  if (pcb_)
+    join_waiting();
   refresh();
   return mem::ref<tcp_socket>::adopt(child);
 }
@@ -379,6 +434,8 @@ void tcp_socket::shut_write() {
   if (write_shut_)
     return;
   write_shut_ = true;
+  if (connection_)
+    end_stream();
   if (!pcb_)
     return;
   freshen_tcp_clock();
@@ -388,6 +445,8 @@ void tcp_socket::shut_write() {
 }
 
 void tcp_socket::let_go() {
+  if (waits_for_room_)
+    no_longer_waits();
   tcp_arg(pcb_, nullptr);
   tcp_recv(pcb_, nullptr);
   tcp_sent(pcb_, nullptr);
@@ -416,10 +475,12 @@ void tcp_socket::free_received() {
 void tcp_socket::close_block() {
   const phase was = phase_;
   phase_ = phase::finished;
+  const bool reset = has_input() || (settings_.linger && settings_.linger_seconds == 0);
   if (was == phase::listening && pcb_) {
     stop_listening();
+  } else if (connection_) {
+    close_connection(reset);
   } else if (pcb_) {
-    const bool reset = has_input() || (settings_.linger && settings_.linger_seconds == 0);
     const bool already_shut = write_shut_;
     freshen_tcp_clock();
     tcp_pcb* block = pcb_;

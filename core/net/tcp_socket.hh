@@ -1,4 +1,5 @@
-// Stream sockets over TCP, on lwIP's raw API.
+// Stream sockets over TCP, on lwIP's raw API, and without lwIP between two sockets of this machine
+// (local_connection.hh).
 //
 // A socket owns at most one of lwIP's control blocks (pcb_). lwIP frees them on its own: after an
 // error, which it reports, and after TIME_WAIT, which it does not. So a socket lets go of its block
@@ -10,6 +11,8 @@
 #pragma once
 
 #include "core/net/inet_address.hh"
+#include "core/net/local_connection.hh"
+#include "core/net/poller.hh"
 #include "core/net/socket.hh"
 #include "core/net/stack.hh"
 #include "lwip/tcp.h"
@@ -41,15 +44,20 @@ public:
 
   uint32_t poll_events() override { return __atomic_load_n(&events_, __ATOMIC_ACQUIRE); }
   bool poll_sources() override;
-  bool needs_network() const override { return true; }
+  bool needs_network() const override { return !is_local(); }
   void closed() override;
   // --- for /proc/net. Lock held.
   static uint8_t state_number(const tcp_pcb& c); // Linux's
   uint32_t unread() const { return received_bytes_; }
   uint32_t waiting() const;
+  const endpoint& local() const { return local_; }
+  const endpoint& remote() const { return remote_; }
+  uint8_t local_state() const; // of a connection to another socket of this machine
+  uint32_t unsent() const;
 
   // --- what a segment brought (tcp_predict.cc and the callbacks below). Lock held.
   void data_arrived(pbuf* data);
+  void octets_arrived(size_t count);
   void sent_arrived(const tcp_pcb& c);
 
   // SO_REUSEPORT: others may have the same address.
@@ -65,6 +73,8 @@ private:
   enum class phase : uint8_t { fresh, bound, listening, connecting, connected, finished };
 
   error take_error() override;
+  // Behind the end of the stream a reset is EPIPE, as on Linux.
+  error reset_error() const { return peer_closed_ ? error::pipe : error::connreset; }
   bool accepting() const override { return phase_ == phase::listening; }
   void settings_changed() override;
 
@@ -87,10 +97,13 @@ private:
   result<void> ensure_block();
   // A port of 0 is chosen, for a connection `towards` there if given.
   result<void> bind_to(const endpoint& local, const endpoint* towards = nullptr);
+  static bool port_used(uint16_t port, const void* towards);
   static bool address_taken(const tcp_pcb* self, const ip_addr_t& ip, uint16_t port,
                             const settings& wanted, bool listens);
   result<void> start_connecting(endpoint remote);
   result<void> connecting_or_error(const endpoint& remote);
+  static result<mem::ref<tcp_socket>> make_accepted(const tcp_socket& listener);
+  void enqueue_accepted(tcp_socket& connection);
   mem::ref<tcp_socket> take_accepted();
   void remove_from_listener();
   void stop_listening();
@@ -98,6 +111,36 @@ private:
   void linger();
   void free_received();
   void shut_write();
+
+  // --- connections to other sockets of this machine (tcp_loopback.cc)
+  bool is_local() const { return __atomic_load_n(&connection_, __ATOMIC_RELAXED) != nullptr; }
+  void refuse();
+  void release_block();
+  static bool connection_exists(const endpoint& local, const endpoint& remote);
+  result<void> connect_locally(const endpoint& remote);
+  result<void> join(tcp_socket& listener, const endpoint& local, const endpoint& remote);
+  void wait_for_room();
+  void no_longer_waits();
+  void join_waiting();
+  tcp_socket* other_end() const;
+  void leave_connection();
+  void connection_reset();
+  void end_stream();
+  void close_connection(bool reset);
+  size_t receive_share(const tcp_socket& reader) const;
+  size_t room_there(const tcp_socket& other) const;
+  result<size_t> hand_over(mem::io_buffers& from);
+  result<size_t> hand_over_whole(mem::io_buffers& from);
+  result<size_t> take_over(mem::io_buffers& from, size_t bytes);
+  void room_made();
+  bool writer_is_full() const;
+
+  // Waits for what another socket of this machine, or the network, brings.
+  template <class Predicate>
+  result<void> wait_until(Predicate predicate, uint64_t deadline) {
+    return is_local() ? sched::wait_until(readiness(), predicate, deadline)
+                      : net::wait_until(readiness(), predicate, deadline);
+  }
 
   // --- transfer (tcp_transfer.cc)
   result<size_t> take_received(mem::io_buffers& to, int flags);
@@ -111,6 +154,7 @@ private:
     // What refresh() finds then.
     __atomic_store_n(&events_, events_ & ~uint32_t{EPOLLIN | EPOLLRDNORM}, __ATOMIC_RELEASE);
   }
+  static size_t space_left(size_t used, size_t limit);
   size_t send_space() const;
   size_t in_flight() const;
   size_t send_limit() const;
@@ -125,7 +169,8 @@ private:
   // As much as SO_RCVLOWAT asks for, or as there is room for.
   bool has_enough() const {
     return has_input() && (settings_.low_water <= 1 ||
-                           received_bytes_ >= min_of<uint32_t>(settings_.low_water, TCP_WND / 2));
+                           received_bytes_ >= min_of<uint32_t>(settings_.low_water, TCP_WND / 2) ||
+                           writer_is_full());
   }
 
   result<void> set_tcp_option(int name, int value);
@@ -142,6 +187,8 @@ private:
   bool no_delay_ = false;
   bool cork_ = false;
   bool lingering_ = false;      // close() waits until all is acknowledged
+  bool unreported_ = false;     // connect() has not said yet that it succeeded
+  bool waits_for_room_ = false; // in the backlog of a listener of this machine
   error pending_ = error::none; // SO_ERROR
   uint32_t events_ = 0;
 
@@ -154,6 +201,7 @@ private:
   bool held_back_ = false;  // less than a segment waits for more
 
   endpoint local_, remote_;
+  local_connection* connection_ = nullptr; // then pcb_ is null
 
   // A listener's finished connections, and the way back from one of them.
   tcp_socket* accepted_first_ = nullptr;
@@ -163,18 +211,25 @@ private:
 
   uint32_t user_timeout_ms_ = 0;
   uint64_t progress_ = 0; // when the peer last acknowledged something, or the queue was empty
-  int keep_idle_ = 7200, keep_interval_ = 75, keep_count_ = 9; // seconds, seconds, probes
+  uint16_t keep_idle_ = 7200, keep_interval_ = 75; // seconds
+  uint8_t keep_count_ = 9;                         // probes
   uint8_t time_to_live_ = 64, type_of_service_ = 0;
 };
 
 inline void tcp_socket::data_arrived(pbuf* data) {
-  constexpr uint32_t input = EPOLLIN | EPOLLRDNORM;
-  received_bytes_ += data->tot_len;
-  unread_bytes += data->tot_len;
+  const size_t count = data->tot_len;
   (received_last_ ? received_last_->next : received_) = data;
   while (data->next)
     data = data->next;
   received_last_ = data;
+  octets_arrived(count);
+}
+
+// They are in the queue already.
+inline void tcp_socket::octets_arrived(size_t count) {
+  constexpr uint32_t input = EPOLLIN | EPOLLRDNORM;
+  received_bytes_ += static_cast<uint32_t>(count);
+  unread_bytes += count;
   note_delivery();
   if (settings_.low_water > 1) [[unlikely]]
     return low_water_may_be_reached();

@@ -69,7 +69,7 @@ result<size_t> tcp_socket::receive(message& m) {
       done += *taken;
       if (m.data.remaining() == 0 || (done && (done >= enough || peek)))
         return done;
-      if (done == 0 && pending_ != error::none)
+      if (done == 0 && pending_ != error::none && !peer_closed_)
         return take_error();
       if (peer_closed_ || read_shut_ || phase_ == phase::finished)
         return done;
@@ -79,8 +79,7 @@ result<size_t> tcp_socket::receive(message& m) {
     if (deadline == 0)
       deadline = receive_deadline();
     constexpr uint32_t wanted = EPOLLIN | EPOLLERR | EPOLLHUP;
-    auto waited = net::wait_until(
-        readiness(),
+    auto waited = wait_until(
         [this] {
           return (poll_events() & wanted) != 0 || __atomic_load_n(&received_, __ATOMIC_RELAXED);
         },
@@ -97,8 +96,11 @@ inline void tcp_socket::consumed(size_t bytes) {
     received_last_ = nullptr;
     input_taken();
   }
-  if (!pcb_ || peer_closed_)
+  if (!pcb_ || peer_closed_) {
+    if (connection_)
+      room_made();
     return;
+  }
   drained_ += static_cast<uint32_t>(bytes);
   if (drained_ >= pcb_->rcv_wnd_max)
     consider_window();
@@ -189,8 +191,11 @@ result<size_t> tcp_socket::write(mem::io_buffers& from) {
 // happened), fault, nobufs.
 inline result<size_t> tcp_socket::send_at_once(mem::io_buffers& from) {
   const size_t bytes = from.remaining();
-  if (bytes == 0 || phase_ != phase::connected || pending_ != error::none || write_shut_ || !pcb_ ||
-      !fits_now(bytes, false))
+  if (bytes == 0 || phase_ != phase::connected || pending_ != error::none || write_shut_)
+    return error::again;
+  if (!pcb_) [[unlikely]]
+    return connection_ ? hand_over_whole(from) : result<size_t>(error::again);
+  if (!fits_now(bytes, false))
     return error::again;
   freshen_tcp_clock();
   if (user_timeout_ms_ != 0) [[unlikely]]
@@ -230,8 +235,7 @@ result<size_t> tcp_socket::send(message& m) {
     if (deadline == 0)
       deadline = send_deadline();
     constexpr uint32_t wanted = EPOLLOUT | EPOLLERR | EPOLLHUP;
-    auto waited = net::wait_until(
-        readiness(), [this] { return (poll_events() & wanted) != 0; }, deadline);
+    auto waited = wait_until([this] { return (poll_events() & wanted) != 0; }, deadline);
     if (!waited.ok())
       return done ? result<size_t>(done) : result<size_t>(wait_error(waited.code()));
   }
@@ -243,7 +247,7 @@ result<void> tcp_socket::can_send() {
     return take_error();
   if (phase_ == phase::connecting)
     return error::again;
-  if (phase_ != phase::connected || write_shut_ || !pcb_)
+  if (phase_ != phase::connected || write_shut_ || !(pcb_ || connection_))
     return error::pipe;
   return {};
 }
@@ -257,8 +261,10 @@ size_t tcp_socket::send_limit() const {
 }
 
 size_t tcp_socket::send_space() const {
-  const size_t used = in_flight();
-  size_t limit = send_limit();
+  return space_left(in_flight(), send_limit());
+}
+
+size_t tcp_socket::space_left(size_t used, size_t limit) {
   if (used >= in_flight_when_short && memory_is_short())
     limit = in_flight_when_short;
   else if (used >= tcp_buffers.base && !sockets_may_grow())
@@ -270,6 +276,8 @@ size_t tcp_socket::send_space() const {
 result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
   if (from.remaining() == 0) // a segment of nothing would never be acknowledged
     return size_t{0};
+  if (connection_)
+    return hand_over(from);
   freshen_tcp_clock();
   if (fits_now(from.remaining(), more)) {
     if (auto sent = send_at_once(from); sent.code() != error::again)
