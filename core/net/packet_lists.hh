@@ -34,6 +34,15 @@ inline void release_packet_memory(pbuf* p) {
     oblako_pbuf_release(p);
 }
 
+// How much can be added behind what a buffer holds; none if it is not from one of the lists.
+inline size_t tail_room(const pbuf& p) {
+  if (p.size_class >= packet_list_count)
+    return 0;
+  const auto* begin = reinterpret_cast<const uint8_t*>(&p);
+  const auto* end = static_cast<const uint8_t*>(p.payload) + p.len;
+  return packet_lists[p.size_class].size() - static_cast<size_t>(end - begin);
+}
+
 inline tcp_seg* take_segment() {
   return static_cast<tcp_seg*>(structures[MEMP_TCP_SEG].take());
 }

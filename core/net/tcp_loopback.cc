@@ -63,15 +63,6 @@ pbuf* make_piece(size_t bytes) {
   }
 }
 
-// How much can be added behind what a buffer holds; none if it is not from one of the lists.
-size_t tail_room(const pbuf& p) {
-  if (p.size_class >= packet_list_count)
-    return 0;
-  const auto* begin = reinterpret_cast<const uint8_t*>(&p);
-  const auto* end = static_cast<const uint8_t*>(p.payload) + p.len;
-  return packet_lists[p.size_class].size() - static_cast<size_t>(end - begin);
-}
-
 } // namespace
 
 bool is_own_address(const ip_addr_t& a) {
