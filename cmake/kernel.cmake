@@ -45,7 +45,7 @@ set(kernel_fast_sources
   "core/net/(checksum|fast_path|interface|poller|pools|port|send_buffer|shared_address|socket|stack)"
   "core/net/(syn_queue|tcp_[^o].*|time_wait|timers|udp_socket)"
   "core/random/.*"
-  "core/posix/(boundary|epoll|fd_table|file|futex|io_vector|pipe|poll_set)"
+  "core/posix/(boundary|epoll|fd_table|file|futex|pipe|poll_set)"
   "core/posix/sys_(epoll|eventfd|futex|poll|read|select|socket_io|socket_messages|transfer|write|clock)"
   "core/sched/.*"
   "core/time/.*"

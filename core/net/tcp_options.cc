@@ -251,7 +251,7 @@ result<long> tcp_socket::control(unsigned long request, void* app_argument) {
   int number;
   switch (request) {
   case FIONREAD: {
-    if (!is_local())
+    if (!is_joined())
       poll(); // what has arrived but not been looked at counts
     stack_guard guard;
     if (phase_ == phase::listening)

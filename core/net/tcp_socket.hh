@@ -44,7 +44,7 @@ public:
 
   uint32_t poll_events() override { return __atomic_load_n(&events_, __ATOMIC_ACQUIRE); }
   bool poll_sources() override;
-  bool needs_network() const override { return !is_local(); }
+  bool needs_network() const override { return !is_joined(); }
   void closed() override;
   // --- for /proc/net. Lock held.
   static uint8_t state_number(const tcp_pcb& c); // Linux's
@@ -113,7 +113,8 @@ private:
   void shut_write();
 
   // --- connections to other sockets of this machine (tcp_loopback.cc)
-  bool is_local() const { return __atomic_load_n(&connection_, __ATOMIC_RELAXED) != nullptr; }
+  // To another socket of this machine; also without the lock.
+  bool is_joined() const { return __atomic_load_n(&connection_, __ATOMIC_RELAXED) != nullptr; }
   void refuse();
   void release_block();
   static bool connection_exists(const endpoint& local, const endpoint& remote);
@@ -138,7 +139,7 @@ private:
   // Waits for what another socket of this machine, or the network, brings.
   template <class Predicate>
   result<void> wait_until(Predicate predicate, uint64_t deadline) {
-    return is_local() ? sched::wait_until(readiness(), predicate, deadline)
+    return is_joined() ? sched::wait_until(readiness(), predicate, deadline)
                       : net::wait_until(readiness(), predicate, deadline);
   }
 
