@@ -140,7 +140,7 @@ private:
   template <class Predicate>
   result<void> wait_until(Predicate predicate, uint64_t deadline) {
     return is_joined() ? sched::wait_until(readiness(), predicate, deadline)
-                      : net::wait_until(readiness(), predicate, deadline);
+                       : net::wait_until(readiness(), predicate, deadline);
   }
 
   // --- transfer (tcp_transfer.cc)
