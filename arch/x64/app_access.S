@@ -86,6 +86,16 @@ app_access_copy:
   sub $16, %rcx
   cmp $16, %rcx
   jae 7b
+6: // Long ones go by words: as fast as bytes on CPUs with ERMS, faster on all others, emulated ones
+   // too. Behind a fault bytes go on, up to the very one that cannot be had.
+  cmp $512, %rdx
+  jb 6f
+  mov %rdx, %rax
+  shr $3, %rcx
+  and $7, %eax
+  may_fault COPY, 8f, rep movsq
+8:
+  lea (%rax,%rcx,8), %rcx
 6:
   may_fault COPY, 9f, rep movsb
 9:

@@ -1,6 +1,6 @@
-// memcpy: moves that overlap for small sizes, blocks of 64 bytes in the middle, and `rep movsb`,
+// memcpy: moves that overlap for small sizes, blocks of 64 bytes in the middle, and string moves,
 // whose start-up takes some forty cycles, where that no longer shows.
-#include "libc/string/small_copy.h"
+#include "libc/string/copy.h"
 
 enum { rep_from = 512 };
 
@@ -27,7 +27,7 @@ void* memcpy(void* restrict target, const void* restrict source, size_t n) {
     store(end - 32, c);
     store(end - 16, d);
   } else {
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+    copy_long_forwards(to, from, n);
   }
   return target;
 }

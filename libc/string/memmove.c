@@ -1,5 +1,5 @@
 // memmove: like memcpy where the areas do not overlap; otherwise block by block from the safe end.
-#include "libc/string/small_copy.h"
+#include "libc/string/copy.h"
 
 enum { rep_from = 512 };
 
@@ -28,9 +28,9 @@ void* memmove(void* target, const void* source, size_t n) {
     copy_17_to_64(to, from, n);
   else if (ahead < n)
     backwards(to, from, n);
-  else if (n < rep_from || -ahead < n) // close behind each other `rep movsb` is slow
+  else if (n < rep_from || -ahead < n) // close behind each other string moves are slow
     forwards(to, from, n);
   else
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+    copy_long_forwards(to, from, n);
   return target;
 }

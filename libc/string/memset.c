@@ -1,4 +1,5 @@
-// memset: stores that overlap for small sizes, `rep stosb` for large ones.
+// memset: stores that overlap for small sizes, `rep stosq` for large ones: by words it is fast on CPUs
+// without ERMS too.
 #include "libc/string/sse.h"
 
 enum { rep_from = 512 };
@@ -23,7 +24,9 @@ void* memset(void* target, int byte, size_t n) {
       store(to, all);
     store(end - 16, all);
   } else {
-    __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(byte) : "memory");
+    *(word64*)(to + n - 8) = words;
+    n /= 8;
+    __asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(words) : "memory");
   }
   return target;
 }

@@ -80,6 +80,22 @@ TEST_F(app_memory, every_position_of_the_fault) {
   EXPECT_TRUE(copy_to_app(end - 9000, kernel.data(), 9000).ok());
 }
 
+TEST_F(app_memory, a_long_copy_tells_how_far_it_came) {
+  std::vector<uint8_t> kernel(10000, 1);
+  for (size_t n : {33, 100, 511, 512, 517, 9000})
+    for (size_t short_of : {1, 3, 8, 13, 20}) {
+      // Copies of 33 to 127 go on in steps of 16, of which a part may not be counted.
+      const size_t most = n < 128 ? short_of + 15 : short_of;
+      std::fill(start, end, 0x55);
+      const size_t left = app_access_copy(end - n + short_of, kernel.data(), n);
+      EXPECT_GE(left, short_of);
+      EXPECT_LE(left, most);
+      const uint8_t* begin = end - n + short_of;
+      EXPECT_EQ(std::count(begin, begin + (n - left), 1), static_cast<ptrdiff_t>(n - left));
+      EXPECT_EQ(app_access_copy(kernel.data(), begin, n), left);
+    }
+}
+
 TEST_F(app_memory, addresses_that_are_not_the_applications) {
   uint64_t value = 0;
   for (uintptr_t bad :
