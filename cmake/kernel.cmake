@@ -42,7 +42,7 @@ set(kernel_fast_sources
   "arch/x64/(apic|context|interrupts|vector_state)"
   "core/fs/(packed_root|path|pseudo)"
   "core/mem/(app_memory|heap|io_buffers|string)"
-  "core/net/(checksum|fast_path|interface|poller|pools|port|send_buffer|shared_address|socket|stack)"
+  "core/net/(checksum|fast_path|interface|poller|pools|port|send_buffer|shared_address|socket|stack|transmit)"
   "core/net/(syn_queue|tcp_[^o].*|time_wait|timers|udp_socket)"
   "core/random/.*"
   "core/posix/(boundary|epoll|fd_table|file|futex|pipe|poll_set)"

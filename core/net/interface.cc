@@ -49,10 +49,6 @@ unsigned device_count;
 interface* interfaces[max_devices];
 unsigned interface_count;
 
-void note_queued(interface& i) {
-  i.queued = any_frames_queued = true;
-}
-
 // --- receiving
 
 // One received frame on loan. Its pieces are the pbufs; the last one freed returns the frame. They
@@ -279,27 +275,6 @@ void receive_frame(interface& i, received_frame& f) {
 
 // --- sending
 
-void sent(void* cookie) {
-  auto* p = static_cast<pbuf*>(cookie);
-  if (p->ref > 1)
-    --p->ref;
-  else
-    pbuf_free(p);
-}
-
-// The device's answer to a frame it was given.
-inline err_t note_transmitted(interface& i, pbuf* p, result<void> outcome) {
-  if (outcome.ok()) [[likely]] {
-    ++i.counted.sent;
-    i.counted.sent_bytes += p->tot_len;
-    note_queued(i);
-    return ERR_OK;
-  }
-  pbuf_free(p);
-  i.ring_was_full = outcome.code() == error::again;
-  return i.ring_was_full ? ERR_MEM : ERR_IF; // TCP keeps the segment and tries again
-}
-
 err_t link_output(netif* n, pbuf* p) {
   interface& i = interface_of(n);
   transmit_offload offload;
@@ -315,41 +290,6 @@ err_t link_output(netif* n, pbuf* p) {
 
 bool is_ours(const netif* n) {
   return n->linkoutput == link_output;
-}
-
-err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
-  if (capture_on) [[unlikely]]
-    capture_sent(p);
-  constexpr unsigned max_parts = 20;
-  segment parts[max_parts];
-  size_t count = 0;
-  for (pbuf* q = p; q; q = q->next) {
-    if (q->len == 0)
-      continue;
-    if (count == max_parts)
-      return ERR_BUF;
-    parts[count++] = {q->payload, q->len};
-  }
-  ++p->ref; // until the device is done with it
-  auto outcome = i.dev->transmit(parts, count, offload, sent, p);
-  if (!outcome.ok() && outcome.code() == error::again) {
-    i.dev->reclaim_transmitted();
-    outcome = i.dev->transmit(parts, count, offload, sent, p);
-  }
-  return note_transmitted(i, p, outcome);
-}
-
-err_t transmit_whole_frame(interface& i, pbuf* p, const transmit_offload& offload) {
-  if (capture_on) [[unlikely]]
-    capture_sent(p);
-  auto* frame = static_cast<uint8_t*>(p->payload);
-  ++p->ref; // until the device is done with it
-  auto outcome = i.dev->transmit_whole(frame, p->len, offload, sent, p);
-  if (!outcome.ok() && outcome.code() == error::again) [[unlikely]] {
-    i.dev->reclaim_transmitted();
-    outcome = i.dev->transmit_whole(frame, p->len, offload, sent, p);
-  }
-  return note_transmitted(i, p, outcome);
 }
 
 namespace {
@@ -429,7 +369,9 @@ void reclaim_frames() {
   for (unsigned k = 0; k < interface_count; ++k) {
     interface& i = *interfaces[k];
     i.dev->reclaim_transmitted();
-    if (i.ring_was_full) {
+    if (!i.waiting.empty()) [[unlikely]]
+      send_waiting(i);
+    if (i.ring_was_full && i.waiting.empty()) [[unlikely]] {
       i.ring_was_full = false;
       send_refused();
     }

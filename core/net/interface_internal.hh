@@ -2,6 +2,8 @@
 #pragma once
 
 #include "core/net/device.hh"
+#include "core/net/interface.hh"
+#include "core/net/waiting_frames.hh"
 #include "lwip/netif.h"
 #include <stdint.h>
 
@@ -29,7 +31,8 @@ struct interface {
   bool checksums_sent; // by the device
   uint8_t gso_types;   // bit per kind of large segment the device cuts (device.hh)
   bool queued;         // frames or buffers since the last flush
-  bool ring_was_full;
+  bool ring_was_full;  // and a sender was refused
+  waiting_frames waiting;
   traffic counted;
   neighbour neighbours[neighbour_count];
 };
@@ -39,13 +42,20 @@ inline interface& interface_of(netif* n) {
 }
 // True for interfaces of this kind (the loopback is lwIP's own).
 bool is_ours(const netif* n);
+// The device is to hear of something at the next flush.
+inline void note_queued(interface& i) {
+  i.queued = any_frames_queued = true;
+}
 
+// --- transmit.cc
 // Queues a frame; the device holds a reference to the packet buffer until it has sent it.
 // Errors: ERR_MEM (the ring is full), ERR_IF, ERR_BUF (too many pieces).
 err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload);
-// The same for a frame in one piece with device::frame_room bytes in front of it. Errors: the first
-// two.
+// The same for a frame in one piece with device::frame_room bytes in front of it, which may wait
+// for room in the ring. Errors: ERR_MEM (too many wait), ERR_IF.
 err_t transmit_whole_frame(interface& i, pbuf* p, const transmit_offload& offload);
+// Gives the device what waits, as far as there is room.
+void send_waiting(interface& i);
 
 // --- fast_path.cc
 // Remembers the way of a frame that went through all layers.

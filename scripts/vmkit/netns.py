@@ -96,10 +96,13 @@ class Namespace:
         self.run("ip", "link", "set", name, "down")
         self.run("ip", "link", "set", name, "up")
 
-    def add_tap(self, name, address=None, guest=None, mac=None):
+    def add_tap(self, name, address=None, guest=None, mac=None, queue=None):
         """A tap device with the host's address on it; with `guest` and `mac` a permanent neighbour
-        entry, so that a guest that is not up yet is knocked at and not asked for by ARP."""
+        entry, so that a guest that is not up yet is knocked at and not asked for by ARP. `queue`:
+        packets that may wait for the guest (1,000); what is more is dropped."""
         self.run("ip", "tuntap", "add", "dev", name, "mode", "tap")
+        if queue:
+            self.run("ip", "link", "set", name, "txqueuelen", str(queue))
         if address:
             self.run("ip", "address", "add", address, "dev", name)
         self.run("ip", "link", "set", name, "up")

@@ -1,6 +1,7 @@
 """redis-benchmark on a tap device, with QEMU's default options (event index on): no error, no
 stall, and quiet afterwards. The scaled runs are for every day, the `full` ones as promised."""
 
+import contextlib
 import re
 import time
 
@@ -47,6 +48,36 @@ def test_set_and_get(guest, shape):
 def test_all_default_tests_once(guest):
     results = benchmark(guest, "-n", "2000", timeout=120)
     assert len(results) >= 19
+
+
+@pytest.mark.parametrize("size", [10, 1200], ids=["waits", "too-much-to-wait"])
+def test_a_burst_larger_than_the_ring(guest, size):
+    """Answers to all at once, more than the device takes (256) and, the long ones, than may wait for
+    it (1 MiB): each subscriber gets each message, whole and in order, and soon."""
+    clients, messages = 900, [bytes([97 + n]) * size for n in range(3)]
+    with contextlib.ExitStack() as stack:
+        subscribers = [stack.enter_context(guest.connect(30)) for _ in range(clients)]
+        for s in subscribers:
+            s.sendall(b"SUBSCRIBE all\r\n")
+            receive(s, len(b"*3\r\n$9\r\nsubscribe\r\n$3\r\nall\r\n:1\r\n"))
+        begin = time.monotonic()
+        with guest.redis() as publisher:
+            for message in messages:
+                assert publisher.call("PUBLISH", "all", message) == clients
+        for s in subscribers:
+            for message in messages:
+                head = b"*3\r\n$7\r\nmessage\r\n$3\r\nall\r\n$%d\r\n" % size
+                assert receive(s, len(head) + size + 2) == head + message + b"\r\n"
+        assert time.monotonic() - begin < 20
+
+
+def receive(s, size):
+    text = b""
+    while len(text) < size:
+        piece = s.recv(size - len(text))
+        assert piece, "the connection ended"
+        text += piece
+    return text
 
 
 def test_idle_afterwards(guest):

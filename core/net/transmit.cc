@@ -1,0 +1,98 @@
+// Frames on their way to a device, and what becomes of those that find its ring full: whole ones
+// wait in line (waiting_frames.hh), the sender of others is told and tries again.
+#include "core/net/capture.hh"
+#include "core/net/interface_internal.hh"
+
+namespace oblako::net {
+namespace {
+
+// While frames wait, each so many-th that joins them looks whether there is room by now. (The
+// network's thread looks too, when it is woken.)
+constexpr uint32_t look_for_room = 16;
+
+void sent(void* cookie) {
+  auto* p = static_cast<pbuf*>(cookie);
+  if (p->ref > 1)
+    --p->ref;
+  else
+    pbuf_free(p);
+}
+
+// The device's answer to a frame it was given.
+inline err_t note_transmitted(interface& i, pbuf* p, result<void> outcome) {
+  if (outcome.ok()) [[likely]] {
+    ++i.counted.sent;
+    i.counted.sent_bytes += p->tot_len;
+    note_queued(i);
+    return ERR_OK;
+  }
+  pbuf_free(p);
+  i.ring_was_full = outcome.code() == error::again;
+  return i.ring_was_full ? ERR_MEM : ERR_IF; // TCP keeps the segment and tries again
+}
+
+[[gnu::noinline, gnu::cold]] err_t wait_for_room(interface& i, pbuf* p,
+                                                 const transmit_offload& offload) {
+  if (!i.waiting.add({static_cast<uint8_t*>(p->payload), p, p->len, offload}))
+    return note_transmitted(i, p, error::again);
+  if (i.waiting.count() % look_for_room == 0)
+    send_waiting(i);
+  return ERR_OK;
+}
+
+} // namespace
+
+err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
+  if (capture_on) [[unlikely]]
+    capture_sent(p);
+  constexpr unsigned max_parts = 20;
+  segment parts[max_parts];
+  size_t count = 0;
+  for (pbuf* q = p; q; q = q->next) {
+    if (q->len == 0)
+      continue;
+    if (count == max_parts)
+      return ERR_BUF;
+    parts[count++] = {q->payload, q->len};
+  }
+  ++p->ref; // until the device is done with it
+  if (!i.waiting.empty()) [[unlikely]]
+    send_waiting(i);
+  result<void> outcome = error::again;
+  if (i.waiting.empty()) [[likely]] {
+    outcome = i.dev->transmit(parts, count, offload, sent, p);
+    if (!outcome.ok() && outcome.code() == error::again) {
+      i.dev->reclaim_transmitted();
+      outcome = i.dev->transmit(parts, count, offload, sent, p);
+    }
+  }
+  return note_transmitted(i, p, outcome);
+}
+
+err_t transmit_whole_frame(interface& i, pbuf* p, const transmit_offload& offload) {
+  if (capture_on) [[unlikely]]
+    capture_sent(p);
+  ++p->ref; // until the device is done with it
+  if (!i.waiting.empty()) [[unlikely]]
+    return wait_for_room(i, p, offload);
+  auto* frame = static_cast<uint8_t*>(p->payload);
+  const auto outcome = i.dev->transmit_whole(frame, p->len, offload, sent, p);
+  if (!outcome.ok() && outcome.code() == error::again) [[unlikely]]
+    return wait_for_room(i, p, offload);
+  return note_transmitted(i, p, outcome);
+}
+
+void send_waiting(interface& i) {
+  // Without room there is no need to try; a device that has failed refuses them all.
+  if (i.dev->reclaim_transmitted() == 0 && !i.dev->broken())
+    return;
+  while (!i.waiting.empty()) {
+    const waiting_frames::frame f = i.waiting.take();
+    const auto outcome = i.dev->transmit_whole(f.data, f.length, f.offload, sent, f.packet);
+    if (!outcome.ok() && outcome.code() == error::again)
+      return i.waiting.put_back(f);
+    note_transmitted(i, static_cast<pbuf*>(f.packet), outcome);
+  }
+}
+
+} // namespace oblako::net
