@@ -240,7 +240,7 @@ def connections(system, quick):
                    extra=(*system.how.get("extra", ()), *BY_INSTRUCTIONS))
         guest = count.CountedGuest(system.app, network=namespace, limit=900, **how)
         try:
-            guest.wait_redis()
+            guest.wait_redis(200)  # by its instructions' clock Linux takes a minute to boot
 
             def settled(clients):
                 """Waits until redis has let go of all but so many clients of earlier rounds."""

@@ -3,8 +3,9 @@
 // front for the device (device::frame_room), and hold a reference to each.
 //
 // Invariants: while any frame waits, no other is given to the device before it (a connection's
-// segments keep their order); bytes() is the sum of the frames' lengths and never exceeds most_bytes.
-// Beyond that a sender is refused, and TCP keeps what it has. Not locked: the network lock is held.
+// segments keep their order); bytes() is the sum of the frames' lengths and never exceeds
+// most_bytes. Beyond that a sender is refused, and TCP keeps what it has. Not locked: the network
+// lock is held.
 #pragma once
 
 #include "core/base/types.hh"
