@@ -19,15 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int cases, failures;
-
-static void check(int good, const char* what) {
-  ++cases;
-  if (!good)
-    ++failures;
-  printf("%sok %d - %s", good ? "" : "not ", cases, what);
-  printf(good ? "\n" : " (errno %d)\n", errno);
-}
+#include "tap.h"
 
 static struct sockaddr_in local(int port) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -93,35 +85,34 @@ static void shared_listeners(void) {
   int port = port_of(l[0]), good = l[0] >= 0;
   for (int i = 1; i < listeners; ++i)
     good &= (l[i] = reuse_port_socket(SOCK_STREAM, port)) >= 0;
-  check(good, "SO_REUSEPORT: four listeners on one port");
+  ok(good, "SO_REUSEPORT: four listeners on one port");
   int other = socket(AF_INET, SOCK_STREAM, 0);
   struct sockaddr_in a = local(port);
-  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE,
-        "one without it is kept out");
+  ok(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE, "one without it is kept out");
   set(other, SOL_SOCKET, SO_REUSEADDR, 1);
-  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE,
-        "also with SO_REUSEADDR instead");
+  ok(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE,
+     "also with SO_REUSEADDR instead");
   close(other);
   for (int i = 0; i < connections; ++i) {
     c[i] = socket(AF_INET, SOCK_STREAM, 0);
     good &= connect(c[i], (void*)&a, sizeof a) == 0;
   }
-  check(good, "200 connections");
+  ok(good, "200 connections");
   for (int i = 0; i < listeners; ++i) {
     for (int s; (s = accept(l[i], 0, 0)) >= 0; close(s))
       ++got[i];
     total += got[i];
     smallest = got[i] < smallest ? got[i] : smallest;
   }
-  check(total == connections, "each is accepted by one of them");
-  check(smallest >= connections / listeners / 3, "and every one has its share");
+  ok(total == connections, "each is accepted by one of them");
+  ok(smallest >= connections / listeners / 3, "and every one has its share");
   for (int i = 0; i < connections; ++i)
     close(c[i]);
   for (int i = 1; i < listeners; ++i)
     close(l[i]);
   c[0] = socket(AF_INET, SOCK_STREAM, 0);
-  check(connect(c[0], (void*)&a, sizeof a) == 0 && accept(l[0], 0, 0) >= 0,
-        "the last one gets what comes when the others have closed");
+  ok(connect(c[0], (void*)&a, sizeof a) == 0 && accept(l[0], 0, 0) >= 0,
+     "the last one gets what comes when the others have closed");
   close(c[0]), close(l[0]);
 }
 
@@ -133,7 +124,7 @@ static void shared_datagrams(void) {
   struct sockaddr_in a = local(port_of(r[0]));
   for (int i = 1; i < receivers; ++i)
     r[i] = reuse_port_socket(SOCK_DGRAM, port_of(r[0]));
-  check(r[3] >= 0, "SO_REUSEPORT: four UDP sockets on one port");
+  ok(r[3] >= 0, "SO_REUSEPORT: four UDP sockets on one port");
   for (int i = 0; i < senders; ++i) {
     s[i] = socket(AF_INET, SOCK_DGRAM, 0);
     connect(s[i], (void*)&a, sizeof a);
@@ -149,8 +140,8 @@ static void shared_datagrams(void) {
     smallest = got[i] < smallest ? got[i] : smallest;
     close(r[i]);
   }
-  check(total == senders && same, "a sender's datagrams stay with one of them");
-  check(smallest >= senders / receivers / 3, "and every one has its share");
+  ok(total == senders && same, "a sender's datagrams stay with one of them");
+  ok(smallest >= senders / receivers / 3, "and every one has its share");
   for (int i = 0; i < senders; ++i)
     close(s[i]);
 }
@@ -167,24 +158,24 @@ static void low_water(void) {
   int p[2];
   char b[64];
   pair(p);
-  check(get(p[1], SOL_SOCKET, SO_RCVLOWAT) == 1 && set(p[1], SOL_SOCKET, SO_RCVLOWAT, 5) == 0 &&
-            get(p[1], SOL_SOCKET, SO_RCVLOWAT) == 5,
-        "SO_RCVLOWAT");
+  ok(get(p[1], SOL_SOCKET, SO_RCVLOWAT) == 1 && set(p[1], SOL_SOCKET, SO_RCVLOWAT, 5) == 0 &&
+         get(p[1], SOL_SOCKET, SO_RCVLOWAT) == 5,
+     "SO_RCVLOWAT");
   set(p[0], IPPROTO_TCP, TCP_NODELAY, 1);
   write(p[0], "abc", 3);
-  check(events_within(p[1], POLLIN, 50) == 0, "three bytes do not wake poll");
-  check(recv(p[1], b, 2, MSG_PEEK) == 2, "but can be read by who wants no more");
+  ok(events_within(p[1], POLLIN, 50) == 0, "three bytes do not wake poll");
+  ok(recv(p[1], b, 2, MSG_PEEK) == 2, "but can be read by who wants no more");
   pthread_t t;
   pthread_create(&t, 0, write_later, &p[0]);
-  check(recv(p[1], b, 64, 0) == 10, "a read waits for five");
+  ok(recv(p[1], b, 64, 0) == 10, "a read waits for five");
   pthread_join(t, 0);
   write(p[0], "abcde", 5);
-  check(events_within(p[1], POLLIN, 1000) == POLLIN, "five bytes wake poll");
-  check(recv(p[1], b, 64, MSG_DONTWAIT) == 5, "and are there");
+  ok(events_within(p[1], POLLIN, 1000) == POLLIN, "five bytes wake poll");
+  ok(recv(p[1], b, 64, MSG_DONTWAIT) == 5, "and are there");
   write(p[0], "ab", 2);
   shutdown(p[0], SHUT_WR);
-  check(events_within(p[1], POLLIN, 1000) == POLLIN && recv(p[1], b, 64, 0) == 2,
-        "so does the end of the stream");
+  ok(events_within(p[1], POLLIN, 1000) == POLLIN && recv(p[1], b, 64, 0) == 2,
+     "so does the end of the stream");
   close(p[0]), close(p[1]);
 }
 
@@ -195,66 +186,66 @@ static void flags(void) {
   set(p[0], IPPROTO_TCP, TCP_NODELAY, 1);
   write(p[0], "0123456789", 10);
   events_within(p[1], POLLIN, 1000);
-  check(recv(p[1], b, 4, MSG_TRUNC) == 4 && !strcmp(b, "unchanged") && recv(p[1], b, 6, 0) == 6 &&
-            !memcmp(b, "456789", 6),
-        "MSG_TRUNC on a stream throws away");
+  ok(recv(p[1], b, 4, MSG_TRUNC) == 4 && !strcmp(b, "unchanged") && recv(p[1], b, 6, 0) == 6 &&
+         !memcmp(b, "456789", 6),
+     "MSG_TRUNC on a stream throws away");
   pthread_t t;
   write(p[0], "abc", 3);
   pthread_create(&t, 0, write_later, &p[0]);
-  check(recv(p[1], b, 10, MSG_WAITALL) == 10 && !memcmp(b, "abc1234567", 10), "MSG_WAITALL");
+  ok(recv(p[1], b, 10, MSG_WAITALL) == 10 && !memcmp(b, "abc1234567", 10), "MSG_WAITALL");
   pthread_join(t, 0);
   struct timeval limit = {0, 30000};
   setsockopt(p[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   write(p[0], "xy", 2);
   events_within(p[1], POLLIN, 1000);
-  check(recv(p[1], b, 10, MSG_WAITALL) == 2, "MSG_WAITALL ends with SO_RCVTIMEO");
+  ok(recv(p[1], b, 10, MSG_WAITALL) == 2, "MSG_WAITALL ends with SO_RCVTIMEO");
   send(p[0], "held", 4, MSG_MORE);
-  check(events_within(p[1], POLLIN, 3000) == POLLIN && recv(p[1], b, 10, 0) == 4,
-        "MSG_MORE holds data back for a while only");
+  ok(events_within(p[1], POLLIN, 3000) == POLLIN && recv(p[1], b, 10, 0) == 4,
+     "MSG_MORE holds data back for a while only");
   set(p[0], IPPROTO_TCP, TCP_CORK, 1);
   write(p[0], "a", 1), write(p[0], "b", 1), write(p[0], "c", 1);
   set(p[0], IPPROTO_TCP, TCP_CORK, 0);
-  check(recv(p[1], b, 3, MSG_WAITALL) == 3, "TCP_CORK and out");
+  ok(recv(p[1], b, 3, MSG_WAITALL) == 3, "TCP_CORK and out");
   limit.tv_usec = 100000;
   setsockopt(p[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   static char block[1 << 16];
   ssize_t n;
   while ((n = send(p[0], block, sizeof block, 0)) == sizeof block)
     ;
-  check((n == -1 && errno == EAGAIN) || n < (ssize_t)sizeof block, "SO_SNDTIMEO ends a send");
+  ok((n == -1 && errno == EAGAIN) || n < (ssize_t)sizeof block, "SO_SNDTIMEO ends a send");
   close(p[0]), close(p[1]);
 }
 
 static void stream_options(void) {
   int fd = socket(AF_INET, SOCK_STREAM, 0);
-  check(set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 2500) == 0 &&
-            get(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 2500,
-        "TCP_USER_TIMEOUT");
-  check(set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 7) == 0 && get(fd, IPPROTO_TCP, TCP_KEEPINTVL) == 7,
-        "TCP_KEEPINTVL");
-  check(set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3) == 0 && get(fd, IPPROTO_TCP, TCP_KEEPCNT) == 3 &&
-            set(fd, IPPROTO_TCP, TCP_KEEPCNT, 128) == -1 && errno == EINVAL,
-        "TCP_KEEPCNT, at most 127");
-  check(set(fd, IPPROTO_IP, IP_TOS, 0x10) == 0 && get(fd, IPPROTO_IP, IP_TOS) == 0x10, "IP_TOS");
-  check(set(fd, IPPROTO_IP, IP_TTL, 300) == -1 && errno == EINVAL, "IP_TTL of 300 is invalid");
-  check(set(fd, IPPROTO_TCP, TCP_CORK, 1) == 0 && get(fd, IPPROTO_TCP, TCP_CORK) == 1, "TCP_CORK");
-  check(get(fd, IPPROTO_TCP, TCP_QUICKACK) == 1, "TCP_QUICKACK");
-  check(get(fd, SOL_SOCKET, SO_ERROR) == 0 && get(fd, SOL_SOCKET, SO_ACCEPTCONN) == 0,
-        "SO_ERROR, SO_ACCEPTCONN");
-  check(set(fd, SOL_SOCKET, SO_ERROR, 1) == -1 && errno == ENOPROTOOPT, "SO_ERROR cannot be set");
-  check(set(fd, SOL_SOCKET, SO_PRIORITY, 4) == 0 && get(fd, SOL_SOCKET, SO_PRIORITY) == 4,
-        "SO_PRIORITY");
+  ok(set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 2500) == 0 &&
+         get(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 2500,
+     "TCP_USER_TIMEOUT");
+  ok(set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 7) == 0 && get(fd, IPPROTO_TCP, TCP_KEEPINTVL) == 7,
+     "TCP_KEEPINTVL");
+  ok(set(fd, IPPROTO_TCP, TCP_KEEPCNT, 3) == 0 && get(fd, IPPROTO_TCP, TCP_KEEPCNT) == 3 &&
+         set(fd, IPPROTO_TCP, TCP_KEEPCNT, 128) == -1 && errno == EINVAL,
+     "TCP_KEEPCNT, at most 127");
+  ok(set(fd, IPPROTO_IP, IP_TOS, 0x10) == 0 && get(fd, IPPROTO_IP, IP_TOS) == 0x10, "IP_TOS");
+  ok(set(fd, IPPROTO_IP, IP_TTL, 300) == -1 && errno == EINVAL, "IP_TTL of 300 is invalid");
+  ok(set(fd, IPPROTO_TCP, TCP_CORK, 1) == 0 && get(fd, IPPROTO_TCP, TCP_CORK) == 1, "TCP_CORK");
+  ok(get(fd, IPPROTO_TCP, TCP_QUICKACK) == 1, "TCP_QUICKACK");
+  ok(get(fd, SOL_SOCKET, SO_ERROR) == 0 && get(fd, SOL_SOCKET, SO_ACCEPTCONN) == 0,
+     "SO_ERROR, SO_ACCEPTCONN");
+  ok(set(fd, SOL_SOCKET, SO_ERROR, 1) == -1 && errno == ENOPROTOOPT, "SO_ERROR cannot be set");
+  ok(set(fd, SOL_SOCKET, SO_PRIORITY, 4) == 0 && get(fd, SOL_SOCKET, SO_PRIORITY) == 4,
+     "SO_PRIORITY");
   close(fd);
   int p[2];
   pair(p);
   struct tcp_info info;
   socklen_t n = sizeof info;
   memset(&info, 0, sizeof info);
-  check(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
-            info.tcpi_state == TCP_ESTABLISHED && info.tcpi_snd_mss >= 536,
-        "TCP_INFO of a connection");
+  ok(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
+         info.tcpi_state == TCP_ESTABLISHED && info.tcpi_snd_mss >= 536,
+     "TCP_INFO of a connection");
   n = 4;
-  check(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 && n == 4, "or its beginning");
+  ok(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 && n == 4, "or its beginning");
   // A lingering close waits for the reader.
   struct linger linger = {1, 10};
   setsockopt(p[0], SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
@@ -262,8 +253,8 @@ static void stream_options(void) {
   long long before = milliseconds();
   close(p[0]);
   char b[16];
-  check(milliseconds() - before < 9000 && read(p[1], b, 16) == 10 && read(p[1], b, 16) == 0,
-        "SO_LINGER: close returns when all is acknowledged");
+  ok(milliseconds() - before < 9000 && read(p[1], b, 16) == 10 && read(p[1], b, 16) == 0,
+     "SO_LINGER: close returns when all is acknowledged");
   close(p[1]);
 }
 
@@ -296,25 +287,25 @@ static void datagram_control(void) {
   } control;
   struct msghdr m;
   sendto(s, "x", 1, 0, (void*)&a, sizeof a);
-  check(receive(r, &control, sizeof control, &m) == 1 && m.msg_controllen == 0,
-        "no control message unless asked for");
-  check(set(r, IPPROTO_IP, IP_PKTINFO, 1) == 0 && set(r, IPPROTO_IP, IP_RECVTTL, 1) == 0 &&
-            set(r, IPPROTO_IP, IP_RECVTOS, 1) == 0 && set(r, SOL_SOCKET, SO_TIMESTAMP, 1) == 0,
-        "IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, SO_TIMESTAMP");
+  ok(receive(r, &control, sizeof control, &m) == 1 && m.msg_controllen == 0,
+     "no control message unless asked for");
+  ok(set(r, IPPROTO_IP, IP_PKTINFO, 1) == 0 && set(r, IPPROTO_IP, IP_RECVTTL, 1) == 0 &&
+         set(r, IPPROTO_IP, IP_RECVTOS, 1) == 0 && set(r, SOL_SOCKET, SO_TIMESTAMP, 1) == 0,
+     "IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, SO_TIMESTAMP");
   set(s, IPPROTO_IP, IP_TTL, 33), set(s, IPPROTO_IP, IP_TOS, 0x20);
   sendto(s, "x", 1, 0, (void*)&a, sizeof a);
-  check(receive(r, &control, sizeof control, &m) == 1, "a datagram");
+  ok(receive(r, &control, sizeof control, &m) == 1, "a datagram");
   struct in_pktinfo* info = find(&m, IPPROTO_IP, IP_PKTINFO);
-  check(info && info->ipi_addr.s_addr == htonl(INADDR_LOOPBACK) && info->ipi_ifindex == 1,
-        "its address and interface");
+  ok(info && info->ipi_addr.s_addr == htonl(INADDR_LOOPBACK) && info->ipi_ifindex == 1,
+     "its address and interface");
   int* ttl = find(&m, IPPROTO_IP, IP_TTL);
   unsigned char* tos = find(&m, IPPROTO_IP, IP_TOS);
-  check(ttl && *ttl == 33, "its time to live");
-  check(tos && *tos == 0x20, "its type of service");
+  ok(ttl && *ttl == 33, "its time to live");
+  ok(tos && *tos == 0x20, "its type of service");
   struct timeval* t = find(&m, SOL_SOCKET, SCM_TIMESTAMP);
-  check(t && llabs(t->tv_sec - time(0)) <= 1, "its time");
+  ok(t && llabs(t->tv_sec - time(0)) <= 1, "its time");
   sendto(s, "x", 1, 0, (void*)&a, sizeof a);
-  check(receive(r, &control, 20, &m) == 1 && (m.msg_flags & MSG_CTRUNC), "too little room");
+  ok(receive(r, &control, 20, &m) == 1 && (m.msg_flags & MSG_CTRUNC), "too little room");
 
   // The answer comes from the address that was asked.
   union {
@@ -335,12 +326,12 @@ static void datagram_control(void) {
   memcpy(CMSG_DATA(&out.align), &source, sizeof source);
   socklen_t k = sizeof from;
   char b[8];
-  check(sendmsg(r, &n, 0) == 1 && recvfrom(s, b, 8, 0, (void*)&from, &k) == 1 &&
-            from.sin_addr.s_addr == htonl(INADDR_LOOPBACK),
-        "IP_PKTINFO chooses the source");
+  ok(sendmsg(r, &n, 0) == 1 && recvfrom(s, b, 8, 0, (void*)&from, &k) == 1 &&
+         from.sin_addr.s_addr == htonl(INADDR_LOOPBACK),
+     "IP_PKTINFO chooses the source");
   source.ipi_spec_dst.s_addr = htonl(0x01020304);
   memcpy(CMSG_DATA(&out.align), &source, sizeof source);
-  check(sendmsg(r, &n, 0) == -1, "but not one that is not ours");
+  ok(sendmsg(r, &n, 0) == -1, "but not one that is not ours");
   close(r), close(s);
 
   int six = socket(AF_INET6, SOCK_DGRAM, 0), from6 = socket(AF_INET6, SOCK_DGRAM, 0);
@@ -349,12 +340,12 @@ static void datagram_control(void) {
   a6.sin6_addr = (struct in6_addr)IN6ADDR_LOOPBACK_INIT, a6.sin6_port = htons(port_of(six));
   set(six, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1), set(six, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
   sendto(from6, "z", 1, 0, (void*)&a6, sizeof a6);
-  check(receive(six, &control, sizeof control, &m) == 1, "IPv6: a datagram");
+  ok(receive(six, &control, sizeof control, &m) == 1, "IPv6: a datagram");
   struct in6_pktinfo* info6 = find(&m, IPPROTO_IPV6, IPV6_PKTINFO);
-  check(info6 && IN6_IS_ADDR_LOOPBACK(&info6->ipi6_addr) && info6->ipi6_ifindex == 1,
-        "IPV6_RECVPKTINFO");
+  ok(info6 && IN6_IS_ADDR_LOOPBACK(&info6->ipi6_addr) && info6->ipi6_ifindex == 1,
+     "IPV6_RECVPKTINFO");
   int* hops = find(&m, IPPROTO_IPV6, IPV6_HOPLIMIT);
-  check(hops && *hops == 64, "IPV6_RECVHOPLIMIT");
+  ok(hops && *hops == 64, "IPV6_RECVHOPLIMIT");
   close(six), close(from6);
 }
 
@@ -365,33 +356,33 @@ static void unreachable(void) {
   a = local(port_of(r));
   close(r);
   connect(s, (void*)&a, sizeof a);
-  check(send(s, "x", 1, 0) == 1, "UDP: a datagram to nobody");
-  check(events_within(s, POLLIN, 1000) & POLLERR, "the answer is an error");
+  ok(send(s, "x", 1, 0) == 1, "UDP: a datagram to nobody");
+  ok(events_within(s, POLLIN, 1000) & POLLERR, "the answer is an error");
   char b[8];
-  check(recv(s, b, 8, 0) == -1 && errno == ECONNREFUSED, "ECONNREFUSED");
-  check(recv(s, b, 8, MSG_DONTWAIT) == -1 && errno == EAGAIN, "once");
+  ok(recv(s, b, 8, 0) == -1 && errno == ECONNREFUSED, "ECONNREFUSED");
+  ok(recv(s, b, 8, MSG_DONTWAIT) == -1 && errno == EAGAIN, "once");
   send(s, "x", 1, 0);
   events_within(s, POLLIN, 1000);
-  check(get(s, SOL_SOCKET, SO_ERROR) == ECONNREFUSED && get(s, SOL_SOCKET, SO_ERROR) == 0,
-        "or by SO_ERROR");
+  ok(get(s, SOL_SOCKET, SO_ERROR) == ECONNREFUSED && get(s, SOL_SOCKET, SO_ERROR) == 0,
+     "or by SO_ERROR");
   send(s, "x", 1, 0);
   events_within(s, POLLIN, 1000);
-  check(send(s, "x", 1, 0) == -1 && errno == ECONNREFUSED, "or by the next send");
+  ok(send(s, "x", 1, 0) == -1 && errno == ECONNREFUSED, "or by the next send");
   events_within(s, POLLIN, 1000);
   int un = socket(AF_INET, SOCK_DGRAM, 0);
-  check(sendto(un, "x", 1, 0, (void*)&a, sizeof a) == 1 && events_within(un, POLLIN, 50) == 0,
-        "not on a socket that is not connected");
+  ok(sendto(un, "x", 1, 0, (void*)&a, sizeof a) == 1 && events_within(un, POLLIN, 50) == 0,
+     "not on a socket that is not connected");
   struct sockaddr unspecified = {.sa_family = AF_UNSPEC};
-  check(connect(s, &unspecified, sizeof unspecified) == 0 && send(s, "x", 1, 0) == -1,
-        "AF_UNSPEC disconnects");
+  ok(connect(s, &unspecified, sizeof unspecified) == 0 && send(s, "x", 1, 0) == -1,
+     "AF_UNSPEC disconnects");
   close(s), close(un);
   s = socket(AF_INET6, SOCK_DGRAM, 0);
   struct sockaddr_in6 a6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
   a6.sin6_port = a.sin_port;
   connect(s, (void*)&a6, sizeof a6);
   send(s, "x", 1, 0);
-  check(events_within(s, POLLIN, 1000) & POLLERR && recv(s, b, 8, 0) == -1 && errno == ECONNREFUSED,
-        "IPv6 too");
+  ok(events_within(s, POLLIN, 1000) & POLLERR && recv(s, b, 8, 0) == -1 && errno == ECONNREFUSED,
+     "IPv6 too");
   close(s);
 }
 
@@ -406,11 +397,11 @@ static void several_messages(void) {
     out[i].msg_hdr.msg_iov = &out_v[i], out[i].msg_hdr.msg_iovlen = 1;
     got[i].msg_hdr.msg_iov = &in_v[i], got[i].msg_hdr.msg_iovlen = 1;
   }
-  check(sendmmsg(p[0], out, 4, 0) == 4 && out[3].msg_len == 4, "sendmmsg");
-  check(recvmmsg(p[1], got, 3, 0, 0) == 3 && got[2].msg_len == 3, "recvmmsg");
-  check(recvmmsg(p[1], got, 4, MSG_WAITFORONE, 0) == 1 && got[0].msg_len == 4,
-        "MSG_WAITFORONE takes what is there");
-  check(recvmmsg(p[1], got, 4, MSG_DONTWAIT, 0) == -1 && errno == EAGAIN, "nothing: EAGAIN");
+  ok(sendmmsg(p[0], out, 4, 0) == 4 && out[3].msg_len == 4, "sendmmsg");
+  ok(recvmmsg(p[1], got, 3, 0, 0) == 3 && got[2].msg_len == 3, "recvmmsg");
+  ok(recvmmsg(p[1], got, 4, MSG_WAITFORONE, 0) == 1 && got[0].msg_len == 4,
+     "MSG_WAITFORONE takes what is there");
+  ok(recvmmsg(p[1], got, 4, MSG_DONTWAIT, 0) == -1 && errno == EAGAIN, "nothing: EAGAIN");
   close(p[0]), close(p[1]);
 }
 
@@ -425,6 +416,5 @@ int main(void) {
   datagram_control();
   unreachable();
   several_messages();
-  printf("1..%d\n", cases);
-  return failures != 0;
+  return finish_counted();
 }

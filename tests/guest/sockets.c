@@ -18,17 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static int cases, failures;
-
-static void check(int good, const char* what) {
-  ++cases;
-  if (!good) {
-    ++failures;
-    printf("not ok %d - %s (errno %d)\n", cases, what, errno);
-  } else {
-    printf("ok %d - %s\n", cases, what);
-  }
-}
+#include "tap.h"
 
 static struct sockaddr_in local(int port) {
   struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -75,50 +65,49 @@ static int events_within(int fd, int wanted, int ms) {
 
 static void basic(void) {
   int l = listener(8);
-  check(l >= 0, "bind to a free port and listen");
+  ok(l >= 0, "bind to a free port and listen");
   struct sockaddr_in a = local(port_of(l)), b;
   int c = socket(AF_INET, SOCK_STREAM, 0);
-  check(connect(c, (void*)&a, sizeof a) == 0, "connect");
+  ok(connect(c, (void*)&a, sizeof a) == 0, "connect");
   socklen_t n = sizeof b;
   int s = accept4(l, (void*)&b, &n, SOCK_CLOEXEC);
-  check(s >= 0 && n == sizeof b && ntohs(b.sin_port) == port_of(c), "accept4 tells the peer");
+  ok(s >= 0 && n == sizeof b && ntohs(b.sin_port) == port_of(c), "accept4 tells the peer");
   n = sizeof b;
-  check(getpeername(c, (void*)&b, &n) == 0 && b.sin_port == a.sin_port &&
-            b.sin_addr.s_addr == htonl(INADDR_LOOPBACK),
-        "getpeername");
+  ok(getpeername(c, (void*)&b, &n) == 0 && b.sin_port == a.sin_port &&
+         b.sin_addr.s_addr == htonl(INADDR_LOOPBACK),
+     "getpeername");
   char buffer[64];
-  check(write(c, "hello", 5) == 5 && read(s, buffer, sizeof buffer) == 5 &&
-            !memcmp(buffer, "hello", 5),
-        "one way");
-  check(send(s, "world!", 6, 0) == 6 && recv(c, buffer, 3, 0) == 3 &&
-            recv(c, buffer + 3, 60, 0) == 3 && !memcmp(buffer, "world!", 6),
-        "the other, in parts");
-  check(send(c, "peek", 4, 0) == 4 && recv(s, buffer, 64, MSG_PEEK) == 4 &&
-            recv(s, buffer, 64, 0) == 4 && !memcmp(buffer, "peek", 4),
-        "MSG_PEEK leaves it there");
+  ok(write(c, "hello", 5) == 5 && read(s, buffer, sizeof buffer) == 5 &&
+         !memcmp(buffer, "hello", 5),
+     "one way");
+  ok(send(s, "world!", 6, 0) == 6 && recv(c, buffer, 3, 0) == 3 &&
+         recv(c, buffer + 3, 60, 0) == 3 && !memcmp(buffer, "world!", 6),
+     "the other, in parts");
+  ok(send(c, "peek", 4, 0) == 4 && recv(s, buffer, 64, MSG_PEEK) == 4 &&
+         recv(s, buffer, 64, 0) == 4 && !memcmp(buffer, "peek", 4),
+     "MSG_PEEK leaves it there");
   static char large[4000];
-  check(send(c, large, 0, 0) == 0 && write(c, large, sizeof large) == sizeof large &&
-            recv(s, large, sizeof large, MSG_WAITALL) == sizeof large,
-        "nothing is sent, and then something");
+  ok(send(c, large, 0, 0) == 0 && write(c, large, sizeof large) == sizeof large &&
+         recv(s, large, sizeof large, MSG_WAITALL) == sizeof large,
+     "nothing is sent, and then something");
   int waiting = -1;
   write(c, "1234567", 7);
   events_within(s, POLLIN, 1000); // Nagle waits for the acknowledgement of what went before
-  check(ioctl(s, FIONREAD, &waiting) == 0 && waiting == 7, "FIONREAD");
+  ok(ioctl(s, FIONREAD, &waiting) == 0 && waiting == 7, "FIONREAD");
   read(s, buffer, 64);
-  check(recv(s, buffer, 64, MSG_DONTWAIT) == -1 && errno == EAGAIN,
-        "MSG_DONTWAIT with nothing there");
-  check(send(c, buffer, 1, MSG_OOB) == -1, "MSG_OOB is refused");
+  ok(recv(s, buffer, 64, MSG_DONTWAIT) == -1 && errno == EAGAIN, "MSG_DONTWAIT with nothing there");
+  ok(send(c, buffer, 1, MSG_OOB) == -1, "MSG_OOB is refused");
   struct iovec v[2] = {{"ab", 2}, {"cde", 3}};
   struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
-  check(sendmsg(c, &m, 0) == 5, "sendmsg");
+  ok(sendmsg(c, &m, 0) == 5, "sendmsg");
   char x[2], y[10];
   struct iovec w[2] = {{x, 2}, {y, 10}};
   struct msghdr r = {.msg_iov = w, .msg_iovlen = 2};
-  check(recvmsg(s, &r, 0) == 5 && x[1] == 'b' && y[2] == 'e', "recvmsg");
-  check(shutdown(c, SHUT_WR) == 0 && read(s, buffer, 64) == 0, "SHUT_WR is the end of file there");
-  check(write(s, "late", 4) == 4 && read(c, buffer, 64) == 4, "the other direction goes on");
+  ok(recvmsg(s, &r, 0) == 5 && x[1] == 'b' && y[2] == 'e', "recvmsg");
+  ok(shutdown(c, SHUT_WR) == 0 && read(s, buffer, 64) == 0, "SHUT_WR is the end of file there");
+  ok(write(s, "late", 4) == 4 && read(c, buffer, 64) == 4, "the other direction goes on");
   close(s);
-  check(read(c, buffer, 64) == 0, "end of file after close");
+  ok(read(c, buffer, 64) == 0, "end of file after close");
   close(c);
   close(l);
 }
@@ -128,63 +117,62 @@ static void refused(void) {
   close(l);
   struct sockaddr_in a = local(port);
   int c = socket(AF_INET, SOCK_STREAM, 0);
-  check(connect(c, (void*)&a, sizeof a) == -1 && errno == ECONNREFUSED,
-        "connect to nobody is refused");
+  ok(connect(c, (void*)&a, sizeof a) == -1 && errno == ECONNREFUSED,
+     "connect to nobody is refused");
   close(c);
   c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   int r = connect(c, (void*)&a, sizeof a);
-  check(r == -1 && (errno == EINPROGRESS || errno == ECONNREFUSED),
-        "nonblocking connect to nobody");
+  ok(r == -1 && (errno == EINPROGRESS || errno == ECONNREFUSED), "nonblocking connect to nobody");
   int e = 0;
   socklen_t n = sizeof e;
   if (errno == EINPROGRESS) {
-    check(events_within(c, POLLOUT, 1000) & (POLLERR | POLLHUP), "poll reports the failure");
+    ok(events_within(c, POLLOUT, 1000) & (POLLERR | POLLHUP), "poll reports the failure");
     getsockopt(c, SOL_SOCKET, SO_ERROR, &e, &n);
-    check(e == ECONNREFUSED, "SO_ERROR says why");
+    ok(e == ECONNREFUSED, "SO_ERROR says why");
     getsockopt(c, SOL_SOCKET, SO_ERROR, &e, &n);
-    check(e == 0, "and is cleared by reading");
+    ok(e == 0, "and is cleared by reading");
   } else {
-    check(1, "poll not needed"), check(1, "SO_ERROR not needed"), check(1, "nothing to clear");
+    ok(1, "poll not needed"), ok(1, "SO_ERROR not needed"), ok(1, "nothing to clear");
   }
   close(c);
   c = socket(AF_INET, SOCK_STREAM, 0);
   char b;
-  check(read(c, &b, 1) == -1 && errno == ENOTCONN, "read without a connection: ENOTCONN");
+  ok(read(c, &b, 1) == -1 && errno == ENOTCONN, "read without a connection: ENOTCONN");
   signal(SIGPIPE, SIG_IGN);
-  check(write(c, &b, 1) == -1 && errno == EPIPE, "write without a connection: EPIPE");
+  ok(write(c, &b, 1) == -1 && errno == EPIPE, "write without a connection: EPIPE");
   struct sockaddr_in p;
   n = sizeof p;
-  check(getpeername(c, (void*)&p, &n) == -1 && errno == ENOTCONN, "getpeername without: ENOTCONN");
-  check(listen(0, 1) == -1 && errno == ENOTSOCK, "listen on the console: ENOTSOCK");
-  check(listen(77, 1) == -1 && errno == EBADF, "listen on nothing: EBADF");
+  ok(getpeername(c, (void*)&p, &n) == -1 && errno == ENOTCONN, "getpeername without: ENOTCONN");
+  ok(listen(0, 1) == -1 && errno == ENOTSOCK, "listen on the console: ENOTSOCK");
+  ok(listen(77, 1) == -1 && errno == EBADF, "listen on nothing: EBADF");
   close(c);
 }
 
 static void nonblocking(void) {
   int l = listener(8);
   fcntl(l, F_SETFL, O_NONBLOCK);
-  check(accept(l, 0, 0) == -1 && errno == EAGAIN, "accept with nobody there");
+  ok(accept(l, 0, 0) == -1 && errno == EAGAIN, "accept with nobody there");
   struct sockaddr_in a = local(port_of(l));
   int c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   int r = connect(c, (void*)&a, sizeof a);
-  check(r == 0 || errno == EINPROGRESS, "nonblocking connect starts");
-  check(events_within(c, POLLOUT, 1000) == POLLOUT, "and becomes writable");
+  ok(r == 0 || errno == EINPROGRESS, "nonblocking connect starts");
+  ok(events_within(c, POLLOUT, 1000) == POLLOUT, "and becomes writable");
   int e = -1;
   socklen_t n = sizeof e;
-  check(getsockopt(c, SOL_SOCKET, SO_ERROR, &e, &n) == 0 && e == 0, "SO_ERROR is 0");
-  check(connect(c, (void*)&a, sizeof a) == 0, "connect again: done");
-  check(connect(c, (void*)&a, sizeof a) == -1 && errno == EISCONN, "and again: EISCONN");
-  check(events_within(l, POLLIN, 1000) == POLLIN, "the listener is readable");
+  ok(getsockopt(c, SOL_SOCKET, SO_ERROR, &e, &n) == 0 && e == 0, "SO_ERROR is 0");
+  ok(connect(c, (void*)&a, sizeof a) == 0, "connect again: done");
+  ok(connect(c, (void*)&a, sizeof a) == -1 && errno == EISCONN, "and again: EISCONN");
+  ok(events_within(l, POLLIN, 1000) == POLLIN, "the listener is readable");
   int s = accept(l, 0, 0);
-  check(s >= 0 && !(fcntl(s, F_GETFL) & O_NONBLOCK), "accept does not inherit O_NONBLOCK");
+  ok(s >= 0 && !(fcntl(s, F_GETFL) & O_NONBLOCK), "accept does not inherit O_NONBLOCK");
   // Fill it.
   char block[4096];
   memset(block, 'x', sizeof block);
   size_t sent = 0;
   for (ssize_t k; (k = write(c, block, sizeof block)) > 0;)
     sent += k;
-  check(errno == EAGAIN && sent >= 65536, "writes fill up and then EAGAIN");
-  check(!(events(c, POLLOUT) & POLLOUT), "a full socket is not writable");
+  ok(errno == EAGAIN && sent >= 65536, "writes fill up and then EAGAIN");
+  ok(!(events(c, POLLOUT) & POLLOUT), "a full socket is not writable");
   size_t got = 0;
   while (got < sent) {
     ssize_t k = read(s, block, sizeof block);
@@ -192,32 +180,32 @@ static void nonblocking(void) {
       break;
     got += k;
   }
-  check(got == sent, "all of it arrives");
-  check(events_within(c, POLLOUT, 1000) == POLLOUT, "writable again when read");
+  ok(got == sent, "all of it arrives");
+  ok(events_within(c, POLLOUT, 1000) == POLLOUT, "writable again when read");
   close(c), close(s), close(l);
 }
 
 static void resets(void) {
   int p[2];
   char b[16];
-  check(pair(p) == 0, "a pair");
+  ok(pair(p) == 0, "a pair");
   write(p[0], "unread", 6);
   close(p[1]); // with data unread
-  check(events_within(p[0], POLLIN, 1000) & POLLHUP, "close with unread data resets: POLLHUP");
-  check(read(p[0], b, 16) == -1 && errno == ECONNRESET, "read: ECONNRESET");
-  check(read(p[0], b, 16) == 0, "then end of file");
-  check(send(p[0], b, 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "then EPIPE");
+  ok(events_within(p[0], POLLIN, 1000) & POLLHUP, "close with unread data resets: POLLHUP");
+  ok(read(p[0], b, 16) == -1 && errno == ECONNRESET, "read: ECONNRESET");
+  ok(read(p[0], b, 16) == 0, "then end of file");
+  ok(send(p[0], b, 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "then EPIPE");
   close(p[0]);
 
   pair(p);
   struct linger l = {1, 0};
   setsockopt(p[1], SOL_SOCKET, SO_LINGER, &l, sizeof l);
   close(p[1]);
-  check(events_within(p[0], POLLIN, 1000) & POLLERR, "linger 0 resets: POLLERR");
+  ok(events_within(p[0], POLLIN, 1000) & POLLERR, "linger 0 resets: POLLERR");
   int e = 0;
   socklen_t n = sizeof e;
   getsockopt(p[0], SOL_SOCKET, SO_ERROR, &e, &n);
-  check(e == ECONNRESET, "SO_ERROR: ECONNRESET");
+  ok(e == ECONNRESET, "SO_ERROR: ECONNRESET");
   close(p[0]);
 
   pair(p);
@@ -225,9 +213,8 @@ static void resets(void) {
   events_within(p[0], POLLIN, 1000);
   ssize_t first = send(p[0], b, 1, MSG_NOSIGNAL);
   events_within(p[0], 0, 1000);
-  check(first == 1 && send(p[0], b, 1, MSG_NOSIGNAL) == -1 &&
-            (errno == EPIPE || errno == ECONNRESET),
-        "writing to one who has gone");
+  ok(first == 1 && send(p[0], b, 1, MSG_NOSIGNAL) == -1 && (errno == EPIPE || errno == ECONNRESET),
+     "writing to one who has gone");
   close(p[0]);
 }
 
@@ -242,10 +229,9 @@ static void pipes(void) {
   struct sigaction s = {.sa_handler = on_pipe};
   sigaction(SIGPIPE, &s, 0);
   shutdown(p[0], SHUT_WR);
-  check(write(p[0], "x", 1) == -1 && errno == EPIPE && piped == SIGPIPE, "EPIPE raises SIGPIPE");
+  ok(write(p[0], "x", 1) == -1 && errno == EPIPE && piped == SIGPIPE, "EPIPE raises SIGPIPE");
   piped = 0;
-  check(send(p[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE && piped == 0,
-        "unless MSG_NOSIGNAL");
+  ok(send(p[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE && piped == 0, "unless MSG_NOSIGNAL");
   close(p[0]), close(p[1]);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -253,15 +239,15 @@ static void pipes(void) {
 static void half_closed(void) {
   int p[2];
   pair(p);
-  check(events(p[0], POLLIN | POLLOUT | POLLRDHUP) == POLLOUT, "idle: writable only");
+  ok(events(p[0], POLLIN | POLLOUT | POLLRDHUP) == POLLOUT, "idle: writable only");
   shutdown(p[1], SHUT_WR);
-  check(events_within(p[0], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP),
-        "half closed: POLLRDHUP");
-  check(!(events(p[0], POLLIN) & POLLHUP), "but not POLLHUP");
+  ok(events_within(p[0], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP),
+     "half closed: POLLRDHUP");
+  ok(!(events(p[0], POLLIN) & POLLHUP), "but not POLLHUP");
   shutdown(p[0], SHUT_WR);
-  check(events_within(p[0], 0, 1000) == POLLHUP, "both: POLLHUP");
-  check(events_within(p[1], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP | POLLHUP),
-        "on both sides");
+  ok(events_within(p[0], 0, 1000) == POLLHUP, "both: POLLHUP");
+  ok(events_within(p[1], POLLIN | POLLRDHUP, 1000) == (POLLIN | POLLRDHUP | POLLHUP),
+     "on both sides");
   close(p[0]), close(p[1]);
 }
 
@@ -270,24 +256,24 @@ static void epolls(void) {
   pair(p);
   struct epoll_event v = {.events = EPOLLIN, .data.fd = p[0]}, out[4];
   epoll_ctl(e, EPOLL_CTL_ADD, p[0], &v);
-  check(epoll_wait(e, out, 4, 0) == 0, "epoll: nothing yet");
+  ok(epoll_wait(e, out, 4, 0) == 0, "epoll: nothing yet");
   write(p[1], "a", 1);
-  check(epoll_wait(e, out, 4, 1000) == 1 && out[0].data.fd == p[0] && out[0].events == EPOLLIN,
-        "level: readable");
-  check(epoll_wait(e, out, 4, 0) == 1, "level: still readable");
+  ok(epoll_wait(e, out, 4, 1000) == 1 && out[0].data.fd == p[0] && out[0].events == EPOLLIN,
+     "level: readable");
+  ok(epoll_wait(e, out, 4, 0) == 1, "level: still readable");
   char b[8];
   read(p[0], b, 8);
-  check(epoll_wait(e, out, 4, 0) == 0, "level: not after reading");
+  ok(epoll_wait(e, out, 4, 0) == 0, "level: not after reading");
   v.events = EPOLLIN | EPOLLET;
   epoll_ctl(e, EPOLL_CTL_MOD, p[0], &v);
   write(p[1], "b", 1);
-  check(epoll_wait(e, out, 4, 1000) == 1, "edge: readable");
-  check(epoll_wait(e, out, 4, 0) == 0, "edge: reported once");
+  ok(epoll_wait(e, out, 4, 1000) == 1, "edge: readable");
+  ok(epoll_wait(e, out, 4, 0) == 0, "edge: reported once");
   write(p[1], "c", 1);
-  check(epoll_wait(e, out, 4, 1000) == 1, "edge: again with more data");
+  ok(epoll_wait(e, out, 4, 1000) == 1, "edge: again with more data");
   v.events = EPOLLIN | EPOLLONESHOT;
   epoll_ctl(e, EPOLL_CTL_MOD, p[0], &v);
-  check(epoll_wait(e, out, 4, 1000) == 1 && epoll_wait(e, out, 4, 0) == 0, "one shot");
+  ok(epoll_wait(e, out, 4, 1000) == 1 && epoll_wait(e, out, 4, 0) == 0, "one shot");
   v.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
   epoll_ctl(e, EPOLL_CTL_MOD, p[0], &v);
   close(p[1]);
@@ -295,75 +281,71 @@ static void epolls(void) {
   for (int i = 0; i < 100 && !(got & EPOLLRDHUP); ++i)
     if (epoll_wait(e, out, 4, 10) == 1)
       got = out[0].events;
-  check(got & EPOLLRDHUP, "EPOLLRDHUP after close");
+  ok(got & EPOLLRDHUP, "EPOLLRDHUP after close");
   close(p[0]);
-  check(epoll_wait(e, out, 4, 0) == 0, "a closed descriptor is gone from the set");
+  ok(epoll_wait(e, out, 4, 0) == 0, "a closed descriptor is gone from the set");
   close(e);
 }
 
 static void options(void) {
   int fd = socket(AF_INET, SOCK_STREAM, 0), v = 1;
   socklen_t n = sizeof v;
-  check(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, n) == 0 &&
-            getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, &n) == 0 && v == 1,
-        "TCP_NODELAY");
+  ok(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, n) == 0 &&
+         getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &v, &n) == 0 && v == 1,
+     "TCP_NODELAY");
   v = 300;
-  check(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, n) == 0 && (v = 0, 1) &&
-            getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, &n) == 0 && v == 300,
-        "TCP_KEEPIDLE");
+  ok(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, n) == 0 && (v = 0, 1) &&
+         getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, &n) == 0 && v == 300,
+     "TCP_KEEPIDLE");
   v = 0;
-  check(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, n) == -1 && errno == EINVAL,
-        "of 0 is invalid");
+  ok(setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &v, n) == -1 && errno == EINVAL, "of 0 is invalid");
   v = 1;
-  check(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, n) == 0 && (v = 0, 1) &&
-            getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, &n) == 0 && v == 1,
-        "SO_KEEPALIVE");
+  ok(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, n) == 0 && (v = 0, 1) &&
+         getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, &n) == 0 && v == 1,
+     "SO_KEEPALIVE");
   v = 0;
   getsockopt(fd, SOL_SOCKET, SO_TYPE, &v, &n);
-  check(v == SOCK_STREAM, "SO_TYPE");
+  ok(v == SOCK_STREAM, "SO_TYPE");
   getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &v, &n);
-  check(v == AF_INET, "SO_DOMAIN");
+  ok(v == AF_INET, "SO_DOMAIN");
   getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &v, &n);
-  check(v == IPPROTO_TCP, "SO_PROTOCOL");
+  ok(v == IPPROTO_TCP, "SO_PROTOCOL");
   v = 20000;
   setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &v, n);
   getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &v, &n);
-  check(v == 40000, "SO_SNDBUF reports the double");
-  check(setsockopt(fd, SOL_SOCKET, 4711, &v, n) == -1 && errno == ENOPROTOOPT, "an unknown option");
-  check(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, 1) == -1 && errno == EINVAL, "a short value");
+  ok(v == 40000, "SO_SNDBUF reports the double");
+  ok(setsockopt(fd, SOL_SOCKET, 4711, &v, n) == -1 && errno == ENOPROTOOPT, "an unknown option");
+  ok(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &v, 1) == -1 && errno == EINVAL, "a short value");
   struct timeval t = {0, 50000};
-  check(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0, "SO_RCVTIMEO");
+  ok(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0, "SO_RCVTIMEO");
   close(fd);
   int p[2];
   pair(p);
   setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
   char b;
-  check(read(p[0], &b, 1) == -1 && errno == EAGAIN, "a read that times out: EAGAIN");
+  ok(read(p[0], &b, 1) == -1 && errno == EAGAIN, "a read that times out: EAGAIN");
   struct tcp_info info;
   n = sizeof info;
-  check(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 &&
-            info.tcpi_state == TCP_ESTABLISHED,
-        "TCP_INFO: established");
+  ok(getsockopt(p[0], IPPROTO_TCP, TCP_INFO, &info, &n) == 0 && info.tcpi_state == TCP_ESTABLISHED,
+     "TCP_INFO: established");
   v = 0, n = sizeof v;
   getsockopt(p[0], SOL_SOCKET, SO_ACCEPTCONN, &v, &n);
-  check(v == 0, "SO_ACCEPTCONN of a connection");
+  ok(v == 0, "SO_ACCEPTCONN of a connection");
   close(p[0]), close(p[1]);
   int l = listener(1);
   getsockopt(l, SOL_SOCKET, SO_ACCEPTCONN, &v, &n);
-  check(v == 1, "SO_ACCEPTCONN of a listener");
+  ok(v == 1, "SO_ACCEPTCONN of a listener");
   struct sockaddr_in a = local(port_of(l));
   int other = socket(AF_INET, SOCK_STREAM, 0);
   v = 1;
   setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &v, sizeof v);
-  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE,
-        "a listener's port is taken");
+  ok(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRINUSE, "a listener's port is taken");
   a.sin_addr.s_addr = htonl(0x01020304), a.sin_port = 0;
-  check(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRNOTAVAIL,
-        "somebody else's address");
+  ok(bind(other, (void*)&a, sizeof a) == -1 && errno == EADDRNOTAVAIL, "somebody else's address");
   close(other), close(l);
-  check(socket(AF_INET, SOCK_STREAM, IPPROTO_UDP) == -1 && errno == EPROTONOSUPPORT,
-        "a wrong protocol");
-  check(socket(99, SOCK_STREAM, 0) == -1 && errno == EAFNOSUPPORT, "a wrong family");
+  ok(socket(AF_INET, SOCK_STREAM, IPPROTO_UDP) == -1 && errno == EPROTONOSUPPORT,
+     "a wrong protocol");
+  ok(socket(99, SOCK_STREAM, 0) == -1 && errno == EAFNOSUPPORT, "a wrong family");
 }
 
 // Large transfer with a thread at the other end.
@@ -418,8 +400,8 @@ static void large(void) {
       good &= b[i] == (unsigned char)((at + i) * 2654435761u >> 24);
   void* failed;
   pthread_join(pouring, &failed), pthread_join(echoing, 0);
-  check(!failed && at == volume, "8 MB there and back");
-  check(good, "unchanged");
+  ok(!failed && at == volume, "8 MB there and back");
+  ok(good, "unchanged");
   close(p[0]), close(p[1]);
 }
 
@@ -432,17 +414,17 @@ static void many(void) {
     c[i] = socket(AF_INET, SOCK_STREAM, 0);
     good &= connect(c[i], (void*)&a, sizeof a) == 0;
   }
-  check(good, "200 connections wait in the backlog");
+  ok(good, "200 connections wait in the backlog");
   for (int i = 0; i < count; ++i)
     good &= (s[i] = accept(l, 0, 0)) >= 0;
-  check(good, "200 accepted");
+  ok(good, "200 accepted");
   for (int i = 0; i < count; ++i)
     good &= write(c[i], &i, sizeof i) == sizeof i;
   for (int i = 0; i < count; ++i) {
     int v = -1;
     good &= read(s[i], &v, sizeof v) == sizeof v && v == i;
   }
-  check(good, "each has its own data");
+  ok(good, "each has its own data");
   for (int i = 0; i < count; ++i)
     close(c[i]), close(s[i]);
   // Opened and closed over and over: nothing runs out.
@@ -453,7 +435,7 @@ static void many(void) {
     good &= y >= 0;
     close(y), close(x);
   }
-  check(good, "2000 more, one after the other");
+  ok(good, "2000 more, one after the other");
   close(l);
 }
 
@@ -465,14 +447,14 @@ static void backlog(void) {
     connect(c[i], (void*)&a, sizeof a);
     connected += events_within(c[i], POLLOUT, 20) == POLLOUT;
   }
-  check(connected >= 2 && connected <= 4, "a backlog of 2 holds no more than a few");
+  ok(connected >= 2 && connected <= 4, "a backlog of 2 holds no more than a few");
   int s = accept(l, 0, 0);
-  check(s >= 0, "accept makes room");
+  ok(s >= 0, "accept makes room");
   close(l);
   int gone = 0;
   for (int i = 1; i < 4; ++i)
     gone += (events_within(c[i], POLLIN, 500) & (POLLERR | POLLHUP)) != 0;
-  check(gone >= 1, "closing the listener resets who waited");
+  ok(gone >= 1, "closing the listener resets who waited");
   close(s);
   for (int i = 0; i < 8; ++i)
     close(c[i]);
@@ -510,50 +492,49 @@ static void listeners(void) {
                       one6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
   int any = bound(AF_INET, &any4, sizeof any4, port);
   int six = bound(AF_INET6, &any6, sizeof any6, port);
-  check(any >= 0 && six >= 0 && !listen(any, 8) && !listen(six, 8),
-        "a listener of each family on one port");
-  check(reaches(AF_INET, &one4, sizeof one4, port, any) &&
-            reaches(AF_INET6, &one6, sizeof one6, port, six),
-        "each gets its family's connections");
-  check(bound(AF_INET, &one4, sizeof one4, port) < 0 && errno == EADDRINUSE,
-        "an address under one that listens on all is taken");
+  ok(any >= 0 && six >= 0 && !listen(any, 8) && !listen(six, 8),
+     "a listener of each family on one port");
+  ok(reaches(AF_INET, &one4, sizeof one4, port, any) &&
+         reaches(AF_INET6, &one6, sizeof one6, port, six),
+     "each gets its family's connections");
+  ok(bound(AF_INET, &one4, sizeof one4, port) < 0 && errno == EADDRINUSE,
+     "an address under one that listens on all is taken");
   close(any);
   int one = bound(AF_INET, &one4, sizeof one4, port);
-  check(one >= 0 && !listen(one, 8) && reaches(AF_INET, &one4, sizeof one4, port, one),
-        "and free when that is closed");
+  ok(one >= 0 && !listen(one, 8) && reaches(AF_INET, &one4, sizeof one4, port, one),
+     "and free when that is closed");
   struct sockaddr_in to = local(port);
   int waiting = socket(AF_INET, SOCK_STREAM, 0);
-  check(!connect(waiting, (void*)&to, sizeof to) && events_within(one, POLLIN, 1000),
-        "a connection nobody has accepted");
+  ok(!connect(waiting, (void*)&to, sizeof to) && events_within(one, POLLIN, 1000),
+     "a connection nobody has accepted");
   close(one);
-  check(events_within(waiting, POLLHUP, 1000), "ends with its listener");
+  ok(events_within(waiting, POLLHUP, 1000), "ends with its listener");
   close(waiting);
   close(six);
   one = bound(AF_INET6, &any6, sizeof any6, port);
-  check(one >= 0, "a port is free when its last listener is closed");
+  ok(one >= 0, "a port is free when its last listener is closed");
   close(one);
 }
 
 static void datagrams(void) {
   int x = socket(AF_INET, SOCK_DGRAM, 0), y = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in a = local(0), b;
-  check(bind(x, (void*)&a, sizeof a) == 0, "UDP: bind");
+  ok(bind(x, (void*)&a, sizeof a) == 0, "UDP: bind");
   a = local(port_of(x));
-  check(sendto(y, "datagram", 8, 0, (void*)&a, sizeof a) == 8, "UDP: sendto");
+  ok(sendto(y, "datagram", 8, 0, (void*)&a, sizeof a) == 8, "UDP: sendto");
   char buffer[64];
   socklen_t n = sizeof b;
-  check(recvfrom(x, buffer, 64, 0, (void*)&b, &n) == 8 && ntohs(b.sin_port) == port_of(y),
-        "UDP: recvfrom");
+  ok(recvfrom(x, buffer, 64, 0, (void*)&b, &n) == 8 && ntohs(b.sin_port) == port_of(y),
+     "UDP: recvfrom");
   sendto(y, "12345678", 8, 0, (void*)&a, sizeof a);
-  check(recv(x, buffer, 3, MSG_TRUNC) == 8, "UDP: MSG_TRUNC tells the whole length");
-  check(connect(y, (void*)&a, sizeof a) == 0 && send(y, "", 0, 0) == 0 &&
-            recv(x, buffer, 64, 0) == 0,
-        "UDP: an empty datagram");
-  check(send(x, "x", 1, 0) == -1 && errno == EDESTADDRREQ, "UDP: no destination");
+  ok(recv(x, buffer, 3, MSG_TRUNC) == 8, "UDP: MSG_TRUNC tells the whole length");
+  ok(connect(y, (void*)&a, sizeof a) == 0 && send(y, "", 0, 0) == 0 && recv(x, buffer, 64, 0) == 0,
+     "UDP: an empty datagram");
+  ok(send(x, "x", 1, 0) == -1 && errno == EDESTADDRREQ, "UDP: no destination");
   static char big[65508];
-  check(send(y, big, 65508, 0) == -1 && errno == EMSGSIZE, "UDP: too large");
-  check(send(y, big, 40000, 0) == 40000 && recv(x, big, 65507, 0) == 40000, "UDP: 40000 bytes");
-  check(events(x, POLLIN) == 0, "UDP: nothing left");
+  ok(send(y, big, 65508, 0) == -1 && errno == EMSGSIZE, "UDP: too large");
+  ok(send(y, big, 40000, 0) == 40000 && recv(x, big, 65507, 0) == 40000, "UDP: 40000 bytes");
+  ok(events(x, POLLIN) == 0, "UDP: nothing left");
   close(x), close(y);
 }
 
@@ -561,55 +542,54 @@ static void ipv6(void) {
   int l = socket(AF_INET6, SOCK_STREAM, 0), one = 1;
   struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT}, b;
   setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  check(bind(l, (void*)&a, sizeof a) == 0 && listen(l, 4) == 0, "IPv6: listen on ::");
+  ok(bind(l, (void*)&a, sizeof a) == 0 && listen(l, 4) == 0, "IPv6: listen on ::");
   socklen_t n = sizeof b;
   getsockname(l, (void*)&b, &n);
   a.sin6_port = b.sin6_port;
   a.sin6_addr = (struct in6_addr)IN6ADDR_LOOPBACK_INIT;
   int c = socket(AF_INET6, SOCK_STREAM, 0);
-  check(connect(c, (void*)&a, sizeof a) == 0, "IPv6: connect to ::1");
+  ok(connect(c, (void*)&a, sizeof a) == 0, "IPv6: connect to ::1");
   int s = accept(l, (void*)&b, &n);
-  check(s >= 0 && IN6_IS_ADDR_LOOPBACK(&b.sin6_addr), "IPv6: accept");
+  ok(s >= 0 && IN6_IS_ADDR_LOOPBACK(&b.sin6_addr), "IPv6: accept");
   char t[8];
-  check(write(c, "six", 3) == 3 && read(s, t, 8) == 3, "IPv6: data");
+  ok(write(c, "six", 3) == 3 && read(s, t, 8) == 3, "IPv6: data");
   close(c), close(s);
   struct sockaddr_in v4 = local(ntohs(a.sin6_port));
   c = socket(AF_INET, SOCK_STREAM, 0);
-  check(connect(c, (void*)&v4, sizeof v4) == 0, "IPv4 reaches the same listener");
+  ok(connect(c, (void*)&v4, sizeof v4) == 0, "IPv4 reaches the same listener");
   s = accept(l, (void*)&b, &n);
-  check(s >= 0 && IN6_IS_ADDR_V4MAPPED(&b.sin6_addr), "and shows as mapped");
+  ok(s >= 0 && IN6_IS_ADDR_V4MAPPED(&b.sin6_addr), "and shows as mapped");
   close(c), close(s), close(l);
   // Both families on one port, as redis does.
   int l6 = socket(AF_INET6, SOCK_STREAM, 0), l4 = socket(AF_INET, SOCK_STREAM, 0);
   setsockopt(l6, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
   a.sin6_addr = (struct in6_addr)IN6ADDR_ANY_INIT, a.sin6_port = htons(7777);
   struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(7777)};
-  check(bind(l6, (void*)&a, sizeof a) == 0 && listen(l6, 4) == 0 &&
-            bind(l4, (void*)&any, sizeof any) == 0 && listen(l4, 4) == 0,
-        "V6ONLY leaves the port to IPv4");
+  ok(bind(l6, (void*)&a, sizeof a) == 0 && listen(l6, 4) == 0 &&
+         bind(l4, (void*)&any, sizeof any) == 0 && listen(l4, 4) == 0,
+     "V6ONLY leaves the port to IPv4");
   close(l4), close(l6);
 }
 
 static void local_sockets(void) {
   int p[2];
-  check(socketpair(AF_UNIX, SOCK_STREAM, 0, p) == 0, "socketpair");
+  ok(socketpair(AF_UNIX, SOCK_STREAM, 0, p) == 0, "socketpair");
   char b[64];
-  check(write(p[0], "ab", 2) == 2 && write(p[0], "cd", 2) == 2 && read(p[1], b, 64) == 4,
-        "a stream");
+  ok(write(p[0], "ab", 2) == 2 && write(p[0], "cd", 2) == 2 && read(p[1], b, 64) == 4, "a stream");
   close(p[0]);
-  check(read(p[1], b, 64) == 0 && (events(p[1], POLLIN) & POLLHUP), "and its end");
-  check(send(p[1], b, 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "EPIPE");
+  ok(read(p[1], b, 64) == 0 && (events(p[1], POLLIN) & POLLHUP), "and its end");
+  ok(send(p[1], b, 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "EPIPE");
   close(p[1]);
-  check(socketpair(AF_UNIX, SOCK_DGRAM, 0, p) == 0 && write(p[0], "ab", 2) == 2 &&
-            write(p[0], "cde", 3) == 3 && read(p[1], b, 64) == 2 && read(p[1], b, 64) == 3,
-        "datagrams");
+  ok(socketpair(AF_UNIX, SOCK_DGRAM, 0, p) == 0 && write(p[0], "ab", 2) == 2 &&
+         write(p[0], "cde", 3) == 3 && read(p[1], b, 64) == 2 && read(p[1], b, 64) == 3,
+     "datagrams");
   close(p[0]), close(p[1]);
   struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/tmp/test.sock"};
   int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0);
-  check(bind(l, (void*)&a, sizeof a) == 0 && listen(l, 4) == 0, "a named one");
-  check(connect(c, (void*)&a, sizeof a) == 0, "connect by name");
+  ok(bind(l, (void*)&a, sizeof a) == 0 && listen(l, 4) == 0, "a named one");
+  ok(connect(c, (void*)&a, sizeof a) == 0, "connect by name");
   int s = accept(l, 0, 0);
-  check(s >= 0 && write(c, "x", 1) == 1 && read(s, b, 64) == 1, "data");
+  ok(s >= 0 && write(c, "x", 1) == 1 && read(s, b, 64) == 1, "data");
   close(s), close(c), close(l);
 }
 
@@ -630,6 +610,5 @@ int main(void) {
   datagrams();
   ipv6();
   local_sockets();
-  printf("1..%d\n", cases);
-  return failures != 0;
+  return finish_counted();
 }

@@ -1,5 +1,5 @@
-// The network driver's surroundings: what it needs of the kernel, counted and limited, a fake transport
-// and a fake device. For one test program each: it defines the kernel's functions.
+// The network driver's surroundings: what it needs of the kernel, counted and limited, a fake
+// transport and a fake device. For one test program each: it defines the kernel's functions.
 #pragma once
 
 #include "core/log/log.hh"
