@@ -26,8 +26,12 @@ bool has_room(const pbuf* p) {
 
 void learn_neighbour(interface& i, const void* frame, uint32_t contiguous) {
   const auto* h = static_cast<const frame_headers*>(frame);
-  if (contiguous < sizeof *h || __builtin_memcmp(h->ethernet + 12, &type_ipv4, 2) != 0 ||
-      (h->ethernet[0] & 1) || h->protocol != protocol_tcp)
+  if (contiguous < sizeof *h)
+    return;
+  if (__builtin_memcmp(h->ethernet + 12, &type_ipv6, 2) == 0)
+    return learn_neighbour6(i, frame, contiguous);
+  if (__builtin_memcmp(h->ethernet + 12, &type_ipv4, 2) != 0 || (h->ethernet[0] & 1) ||
+      h->protocol != protocol_tcp)
     return;
   neighbour& n = slot_of(i, h->to);
   n.ip = h->to;

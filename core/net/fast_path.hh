@@ -8,7 +8,7 @@ namespace oblako::net {
 
 constexpr uint32_t neighbour_lifetime = 1000 / TCP_SLOW_INTERVAL; // ticks
 constexpr uint8_t protocol_tcp = 6;
-constexpr uint16_t type_ipv4 = 0x0008; // as it lies in memory
+constexpr uint16_t type_ipv4 = 0x0008, type_ipv6 = 0xdd86; // as they lie in memory
 
 struct [[gnu::packed]] frame_headers {
   uint8_t ethernet[14];

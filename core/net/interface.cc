@@ -189,14 +189,14 @@ bool must_wait(uint32_t payload) {
 }
 
 // The payload of a frame in one piece, for which the frame is kept.
-pbuf* lend_payload(interface& i, const received_frame& f) {
+pbuf* lend_payload(interface& i, const received_frame& f, uint32_t headers) {
   pbuf* p = lend_frame(i, f, f.length - SIZEOF_ETH_HDR);
-  pbuf_remove_header(p, predicted_headers - SIZEOF_ETH_HDR);
+  pbuf_remove_header(p, headers - SIZEOF_ETH_HDR);
   return p;
 }
 
 // The same, copied.
-pbuf* copy_payload(const received_frame& f, uint32_t bytes) {
+pbuf* copy_payload(const uint8_t* from, uint32_t bytes) {
   const bool is_short = bytes <= copy_limit;
   // Room for the last step of copy_short(); receive buffers have it anyway.
   pbuf* p = take_buffer(0, is_short ? bytes + 31 : bytes);
@@ -204,9 +204,9 @@ pbuf* copy_payload(const received_frame& f, uint32_t bytes) {
     return nullptr;
   if (is_short) {
     p->len = p->tot_len = static_cast<u16_t>(bytes);
-    copy_short(static_cast<uint8_t*>(p->payload), f.data + predicted_headers, bytes);
+    copy_short(static_cast<uint8_t*>(p->payload), from, bytes);
   } else {
-    __builtin_memcpy(p->payload, f.data + predicted_headers, bytes);
+    __builtin_memcpy(p->payload, from, bytes);
   }
   return p;
 }
@@ -218,11 +218,14 @@ bool receive_predicted(interface& i, received_frame& f) {
   tcp_pcb* c = predict(i, f.data, f.length);
   if (!c)
     return false;
-  const uint32_t payload = f.length - SIZEOF_ETH_HDR, bytes = f.length - predicted_headers;
+  const uint32_t headers = predicted_headers(f.data);
+  const uint32_t payload = f.length - SIZEOF_ETH_HDR, bytes = f.length - headers;
   const bool lent = may_lend(i, f, payload);
   pbuf* data = nullptr;
   if (bytes != 0) {
-    data = must_wait(payload) ? nullptr : lent ? lend_payload(i, f) : copy_payload(f, bytes);
+    data = must_wait(payload) ? nullptr
+           : lent             ? lend_payload(i, f, headers)
+                              : copy_payload(f.data + headers, bytes);
     if (!data)
       return false;
   }

@@ -16,6 +16,12 @@ struct neighbour {
   uint8_t header[14];
 };
 
+struct neighbour6 {
+  uint32_t ip[4];
+  uint32_t learnt; // 0: nothing
+  uint8_t header[14];
+};
+
 // What went through an interface (/proc/net/dev).
 struct traffic {
   uint64_t received, received_bytes, dropped;
@@ -35,6 +41,8 @@ struct interface {
   waiting_frames waiting;
   traffic counted;
   neighbour neighbours[neighbour_count];
+  static constexpr unsigned neighbour6_count = 4;
+  neighbour6 neighbours6[neighbour6_count];
 };
 
 inline interface& interface_of(netif* n) {
@@ -60,6 +68,8 @@ void send_waiting(interface& i);
 // --- fast_path.cc
 // Remembers the way of a frame that went through all layers.
 void learn_neighbour(interface& i, const void* frame, uint32_t contiguous);
+// The same for IPv6 (tcp_predict6.cc).
+void learn_neighbour6(interface& i, const void* frame, uint32_t contiguous);
 // Takes an ordinary TCP packet over IPv4 whose transport checksum is known to be right. False: the
 // packet needs lwIP's full attention, nothing has happened to it.
 bool fast_input(interface& i, pbuf* p);

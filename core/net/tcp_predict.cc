@@ -3,7 +3,7 @@
 // device. Neither lwIP's input nor its output sees them.
 //
 // What is predicted of a segment received
-//   - TCP over IPv4 without options or fragments, to this interface's address, for a connection
+//   - TCP without options or fragments, to an address of this interface, for a connection
 //     that is ESTABLISHED and whose socket is open; ACK and perhaps PSH, no other flag; a window
 //     that is not shut;
 //   - it is the next in sequence and fits the window; nothing waits to be put in order;
@@ -26,6 +26,7 @@
 #include "core/net/capture.hh"
 #include "core/net/fast_path.hh"
 #include "core/net/pools.hh"
+#include "core/net/tcp_frames.hh"
 #include "core/net/tcp_lookup.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/tcp_timers.hh"
@@ -37,22 +38,12 @@ prediction_counts predicted;
 
 namespace {
 
-struct [[gnu::packed]] tcp_frame {
-  frame_headers h;
-  uint16_t source, destination;
-  uint32_t sequence, acknowledged;
-  uint16_t length_and_flags;
-  uint16_t window, checksum, urgent;
-};
-static_assert(sizeof(tcp_frame) == predicted_headers);
-constexpr uint16_t checksum_field = 16; // in the TCP header
+constexpr uint16_t checksum_field = offsetof(tcp_fields, checksum);
 
-uint32_t load32(const uint8_t* at) {
-  uint32_t word;
-  __builtin_memcpy(&word, at, sizeof word);
-  return word;
+const tcp_fields& fields_of(const uint8_t* frame) {
+  return *reinterpret_cast<const tcp_fields*>(frame + predicted_headers(frame) -
+                                              sizeof(tcp_fields));
 }
-
 const tcp_frame& frame_at(const uint8_t* frame) {
   return *reinterpret_cast<const tcp_frame*>(frame);
 }
@@ -61,15 +52,12 @@ const tcp_frame& frame_at(const uint8_t* frame) {
 constexpr uint32_t link_mask = 0x00ffffff, link_wanted = 0x00450008;
 // No fragment; TCP. Not the time to live.
 constexpr uint32_t ip_mask = 0xff00ff3f, ip_wanted = uint32_t{protocol_tcp} << 24;
-// A header of 20 bytes; ACK. Not PSH.
-constexpr uint16_t tcp_mask = 0xf7ff, tcp_wanted = TCP_ACK << 8 | 0x50;
-
 bool is_ordinary(const interface& i, const uint8_t* frame, uint32_t length) {
   const tcp_frame& f = frame_at(frame);
   return length >= sizeof f && (load32(frame + 12) & link_mask) == link_wanted &&
          (load32(frame + 20) & ip_mask) == ip_wanted &&
-         (f.length_and_flags & tcp_mask) == tcp_wanted && !(frame[0] & 1) &&
-         f.h.to == ip4_addr_get_u32(netif_ip4_addr(&i.n)) && f.window != 0 &&
+         (f.t.length_and_flags & tcp_mask) == tcp_wanted && !(frame[0] & 1) &&
+         f.h.to == ip4_addr_get_u32(netif_ip4_addr(&i.n)) && f.t.window != 0 &&
          __builtin_bswap16(f.h.length) == length - sizeof f.h.ethernet &&
          // The ones' complement sum of a right header is -0 (RFC 1071).
          sum_of_header(&f.h.version) % 0xffff == 0;
@@ -162,24 +150,37 @@ void take_data(tcp_pcb& c, uint32_t bytes) {
 
 } // namespace
 
-tcp_pcb* predict(const interface& i, const uint8_t* frame, uint32_t length) {
-  if (!is_ordinary(i, frame, length))
-    return nullptr;
-  const tcp_frame& f = frame_at(frame);
-  tcp_pcb* c = find_connection(f.h.to, f.h.from, __builtin_bswap32(load32(frame + 34)));
+namespace {
+
+// The connection, if the segment with `bytes` of data is what it expects.
+inline tcp_pcb* if_expected(tcp_pcb* c, const tcp_fields& t, uint32_t bytes) {
   if (!c || c->state != ESTABLISHED || (c->flags & unusual_received) || !c->callback_arg ||
       c->unsent || c->ooseq || c->refused_data)
     return nullptr;
-  const uint32_t bytes = length - static_cast<uint32_t>(sizeof f);
-  const uint32_t ack = __builtin_bswap32(f.acknowledged);
-  const bool expected = __builtin_bswap32(f.sequence) == c->rcv_nxt && bytes <= c->rcv_wnd &&
+  const uint32_t ack = __builtin_bswap32(t.acknowledged);
+  const bool expected = __builtin_bswap32(t.sequence) == c->rcv_nxt && bytes <= c->rcv_wnd &&
                         (ack == c->snd_nxt || ack == c->lastack) &&
                         (bytes != 0 || ack != c->lastack);
   return expected ? c : nullptr;
 }
 
-void take_predicted(tcp_pcb& c, const uint8_t* frame, pbuf* data) {
+[[gnu::noinline]] tcp_pcb* predict6(const interface& i, const uint8_t* frame, uint32_t length) {
+  return if_expected(find_ordinary6(i, frame, length), fields_of(frame),
+                     length - static_cast<uint32_t>(sizeof(tcp_frame6)));
+}
+
+} // namespace
+
+tcp_pcb* predict(const interface& i, const uint8_t* frame, uint32_t length) {
+  if (!is_ordinary(i, frame, length)) [[unlikely]]
+    return predict6(i, frame, length);
   const tcp_frame& f = frame_at(frame);
+  return if_expected(find_connection(f.h.to, f.h.from, __builtin_bswap32(load32(frame + 34))), f.t,
+                     length - static_cast<uint32_t>(sizeof f));
+}
+
+void take_predicted(tcp_pcb& c, const uint8_t* frame, pbuf* data) {
+  const tcp_fields& f = fields_of(frame);
   const uint32_t seq = c.rcv_nxt, ack = __builtin_bswap32(f.acknowledged);
   const tcpwnd_size_t window = SND_WND_SCALE(&c, __builtin_bswap16(f.window));
   c.tmr = tcp_ticks;
@@ -224,24 +225,28 @@ void take_back(tcp_pcb& c, uint32_t bytes) {
 
 namespace {
 
-// The neighbour that frames to the other side go to, if it was sent to a moment ago.
-const neighbour* way_of(const tcp_pcb& c) {
-  if (!last_learnt || !IP_IS_V4_VAL(c.remote_ip) || !last_learnt->checksums_sent)
+// The Ethernet header of frames to the other side, if one was sent there a moment ago.
+const uint8_t* way_of(const tcp_pcb& c) {
+  if (!last_learnt || !last_learnt->checksums_sent)
     return nullptr;
+  if (!IP_IS_V4_VAL(c.remote_ip)) [[unlikely]]
+    return way_of6(c);
   const uint32_t to = ip4_addr_get_u32(ip_2_ip4(&c.remote_ip));
   const neighbour& way = slot_of(*last_learnt, to);
   const bool known =
       way.ip == to && tcp_ticks - way.learnt < neighbour_lifetime &&
       ip4_addr_get_u32(ip_2_ip4(&c.local_ip)) == ip4_addr_get_u32(netif_ip4_addr(&last_learnt->n));
-  return known ? &way : nullptr;
+  return known ? way.header : nullptr;
 }
 
 // The device adds the payload's sum and the header's to that of the pseudo-header.
-void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t bytes, uint8_t flags) {
+void fill_in4(tcp_frame& f, const tcp_pcb& c, const uint8_t* ethernet, uint32_t bytes,
+              uint8_t flags) {
   const auto segment_length = static_cast<uint16_t>(sizeof(tcp_hdr) + bytes);
-  const uint32_t from = ip4_addr_get_u32(ip_2_ip4(&c.local_ip)), to = way.ip;
+  const uint32_t from = ip4_addr_get_u32(ip_2_ip4(&c.local_ip));
+  const uint32_t to = ip4_addr_get_u32(ip_2_ip4(&c.remote_ip));
   const uint64_t addresses = uint64_t{from} + to;
-  __builtin_memcpy(f.h.ethernet, way.header, sizeof f.h.ethernet);
+  __builtin_memcpy(f.h.ethernet, ethernet, sizeof f.h.ethernet);
   const auto version_and_service = static_cast<uint16_t>(c.tos << 8 | 0x45);
   const auto life_and_protocol = static_cast<uint16_t>(protocol_tcp << 8 | c.ttl);
   __builtin_memcpy(&f.h.version, &version_and_service, 2);
@@ -253,20 +258,27 @@ void fill_in(tcp_frame& f, const tcp_pcb& c, const neighbour& way, uint32_t byte
   f.h.to = to;
   f.h.checksum = static_cast<uint16_t>(
       ~fold(addresses + version_and_service + f.h.length + f.h.id + life_and_protocol));
-  f.source = __builtin_bswap16(c.local_port);
-  f.destination = __builtin_bswap16(c.remote_port);
-  f.sequence = __builtin_bswap32(c.snd_lbb);
-  f.acknowledged = __builtin_bswap32(c.rcv_nxt);
-  f.length_and_flags = static_cast<uint16_t>(flags << 8 | 0x50);
-  f.window = __builtin_bswap16(TCPWND_MIN16(RCV_WND_SCALE(&c, c.rcv_ann_wnd)));
-  f.checksum = fold(addresses + (uint32_t{protocol_tcp} << 8) + __builtin_bswap16(segment_length));
-  f.urgent = 0;
+  fill_in(f.t, c, flags);
+  f.t.checksum =
+      fold(addresses + (uint32_t{protocol_tcp} << 8) + __builtin_bswap16(segment_length));
 }
 
-transmit_offload checksum_offload() {
+uint32_t headers_of(const tcp_pcb& c) {
+  return IP_IS_V4_VAL(c.remote_ip) ? sizeof(tcp_frame) : sizeof(tcp_frame6);
+}
+
+// A packet's headers; `bytes` follow them.
+void fill_in(pbuf* p, const tcp_pcb& c, const uint8_t* ethernet, uint32_t bytes, uint8_t flags) {
+  if (IP_IS_V4_VAL(c.remote_ip)) [[likely]]
+    fill_in4(*static_cast<tcp_frame*>(p->payload), c, ethernet, bytes, flags);
+  else
+    fill_in6(*static_cast<tcp_frame6*>(p->payload), c, ethernet, bytes, flags);
+}
+
+transmit_offload checksum_offload(uint32_t headers) {
   transmit_offload offload;
   offload.needs_checksum = true;
-  offload.checksum_start = sizeof(frame_headers);
+  offload.checksum_start = static_cast<uint16_t>(headers - sizeof(tcp_fields));
   offload.checksum_offset = checksum_field;
   return offload;
 }
@@ -312,14 +324,15 @@ void note_sent(tcp_pcb& c, tcp_seg* s, bool sent) {
 bool send_acknowledgement(tcp_pcb& c) {
   if (c.state != ESTABLISHED || (c.flags & unusual_to_send) || c.unsent || c.ooseq)
     return false;
-  const neighbour* way = way_of(c);
+  const uint8_t* way = way_of(c);
   if (!way)
     return false;
-  pbuf* p = take_buffer(device::frame_room, sizeof(tcp_frame));
+  const uint32_t headers = headers_of(c);
+  pbuf* p = take_buffer(device::frame_room, headers);
   if (!p) [[unlikely]]
     return false;
-  fill_in(*static_cast<tcp_frame*>(p->payload), c, *way, 0, TCP_ACK);
-  const bool sent = transmit_whole_frame(*last_learnt, p, checksum_offload()) == ERR_OK;
+  fill_in(p, c, way, 0, TCP_ACK);
+  const bool sent = transmit_whole_frame(*last_learnt, p, checksum_offload(headers)) == ERR_OK;
   free_packet(p);
   if (!sent) [[unlikely]]
     return false;
@@ -340,11 +353,12 @@ result<size_t> send_predicted(tcp_pcb& c, mem::io_buffers& from, size_t bytes) {
   if ((c.flags & unusual_to_send) || (c.unacked && !(c.flags & TF_NODELAY)) ||
       c.snd_lbb - c.lastack + bytes > room)
     return error::again;
-  const neighbour* way = way_of(c);
+  const uint8_t* way = way_of(c);
   if (!way)
     return error::again;
   interface& i = *last_learnt;
-  pbuf* p = take_buffer(device::frame_room, sizeof(tcp_frame) + bytes);
+  const uint32_t headers = headers_of(c);
+  pbuf* p = take_buffer(device::frame_room, headers + bytes);
   tcp_seg* s = take_segment();
   if (!p || !s) [[unlikely]] {
     if (p)
@@ -353,22 +367,22 @@ result<size_t> send_predicted(tcp_pcb& c, mem::io_buffers& from, size_t bytes) {
       release_segment(s);
     return error::nobufs;
   }
-  auto& f = *static_cast<tcp_frame*>(p->payload);
-  auto got = from.get(&f + 1, bytes);
+  uint8_t* data = static_cast<uint8_t*>(p->payload) + headers;
+  auto got = from.get(data, bytes);
   if (!got.ok()) [[unlikely]] {
     release_packet_memory(p);
     release_segment(s);
     return got;
   }
   const auto length = static_cast<uint16_t>(*got);
-  p->len = p->tot_len = static_cast<uint16_t>(sizeof f + length);
-  fill_in(f, c, *way, length, TCP_ACK | TCP_PSH);
+  p->len = p->tot_len = static_cast<uint16_t>(headers + length);
+  fill_in(p, c, way, length, TCP_ACK | TCP_PSH);
   s->next = nullptr;
   s->p = p;
   s->len = length;
   s->flags = 0;
-  s->tcphdr = reinterpret_cast<tcp_hdr*>(&f.source);
-  note_sent(c, s, transmit_whole_frame(i, p, checksum_offload()) == ERR_OK);
+  s->tcphdr = reinterpret_cast<tcp_hdr*>(data - sizeof(tcp_fields));
+  note_sent(c, s, transmit_whole_frame(i, p, checksum_offload(headers)) == ERR_OK);
   return got;
 }
 

@@ -9,7 +9,10 @@ struct tcp_pcb;
 
 namespace oblako::net {
 
-constexpr uint32_t predicted_headers = 54; // Ethernet, IPv4, TCP, without options
+// Ethernet, IPv4 or IPv6, and TCP, without options.
+inline uint32_t predicted_headers(const uint8_t* frame) {
+  return frame[12] == 0x86 ? 74 : 54;
+}
 
 // The connection, if a whole frame whose transport checksum is right is what the connection expects
 // next. Nothing has happened to it.

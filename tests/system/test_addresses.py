@@ -3,9 +3,10 @@
 import socket
 import time
 
+import pytest
 from vmkit.resp import Redis
 
-from tests.system.guest import free_port
+from tests.system.guest import GUEST, free_port
 
 
 def ping(guest, address, source=None, patience=60):
@@ -32,6 +33,40 @@ def test_static_ipv6(boot, namespace_with_tap):
     # An answer to elsewhere goes through the gateway.
     ping(guest, ("fd00:44::2", 6379), source=("fd00:99::1", 0))
     assert "ip6=" not in guest.text  # no complaint
+
+
+@pytest.mark.parametrize("address", ["fd00:44::2", GUEST])
+def test_the_short_way_in_both_families(boot, namespace_with_tap, address):
+    """Requests and answers, and the acknowledgements of what the guest pours out, by header prediction
+    (core/net/tcp_predict.cc)."""
+    with namespace_with_tap.entered():
+        namespace_with_tap.with_ipv6("tap0")
+        namespace_with_tap.run("ip", "address", "add", "fd00:44::1/64", "dev", "tap0", "nodad")
+    guest = boot("system-echo", namespace_with_tap, options="ip6=fd00:44::2/64")
+    guest.wait_console("listening")
+
+    def ask(s, text, size):
+        s.sendall(text)
+        answer = b""
+        while len(answer) < size:
+            piece = s.recv(4096)
+            assert piece, "the connection ended"
+            answer += piece
+        return answer
+
+    def short_ways(s):
+        return [int(n) for n in ask(s, b"!\n", 5).split()]
+
+    with guest.inside(), socket.create_connection((address, 7), 10) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        before = short_ways(s)
+        for n in range(100):
+            # Sizes that are copied short, copied long, and (beyond a receive buffer) in pieces.
+            text = bytes([n]) * (3 + 13 * n)
+            assert ask(s, text, len(text)) == text
+        data, _, sent = (b - a for a, b in zip(before, short_ways(s)))
+    assert data >= 95  # once a second one takes the long way, which keeps the neighbour known
+    assert sent >= 95
 
 
 def test_a_wrong_ipv6_address_is_named(boot):

@@ -1,5 +1,6 @@
 // An echo server for tens of thousands of connections: what comes on one is sent back. A line "?"
-// is answered with the machine's free memory and the number of connections.
+// is answered with the machine's free memory and the number of connections, a line "!" with how
+// many segments took the short way: with data, acknowledgements, sent (/proc/net/netstat).
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -34,6 +35,17 @@ static void take_all(int epoll, int listener) {
   need(errno == EAGAIN || errno == ECONNABORTED, "accept");
 }
 
+static int short_ways(char* text) {
+  unsigned long data = 0, acknowledgements = 0, sent = 0;
+  FILE* f = fopen("/proc/net/netstat", "r");
+  need(f != NULL, "/proc/net/netstat");
+  int n = fscanf(f, "TcpExt: TCPHPHits TCPHPAcks TCPHPSent TcpExt: %lu %lu %lu", &data,
+                 &acknowledgements, &sent);
+  fclose(f);
+  need(n == 3, "/proc/net/netstat");
+  return sprintf(text, "%lu %lu %lu\n", data, acknowledgements, sent);
+}
+
 static void serve(int fd) {
   char data[4096];
   ssize_t n = read(fd, data, sizeof data);
@@ -43,6 +55,8 @@ static void serve(int fd) {
     struct sysinfo info;
     need(sysinfo(&info) == 0, "sysinfo");
     n = sprintf(data, "%lu %d\n", info.freeram * info.mem_unit, connections);
+  } else if (n == 2 && memcmp(data, "!\n", 2) == 0) {
+    n = short_ways(data);
   }
   if (n <= 0 || write(fd, data, (size_t)n) != n) {
     close(fd);
@@ -53,8 +67,8 @@ static void serve(int fd) {
 int main(void) {
   struct rlimit files = {100000, 100000};
   need(setrlimit(RLIMIT_NOFILE, &files) == 0, "setrlimit");
-  int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(7)};
+  int listener = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0); // of both families
+  struct sockaddr_in6 here = {.sin6_family = AF_INET6, .sin6_port = htons(7)};
   need(bind(listener, (struct sockaddr*)&here, sizeof here) == 0, "bind");
   need(listen(listener, 4096) == 0, "listen");
   int epoll = epoll_create1(0);
