@@ -19,8 +19,8 @@
 //      listener's queue and counts there until accept() or the listener's end.
 //
 // lwIP still does what has no two sockets yet: a connect() that finds the listener's backlog full
-// waits in SYN_SENT with lwIP's timers, until accept() makes room and joins it (or the time is
-// over); and a socket that connects to itself talks to itself in segments.
+// waits in line (backlog.hh) in SYN_SENT with lwIP's timers, until there is room and it is joined
+// (or the time is over); and a socket that connects to itself talks to itself in segments.
 #pragma once
 
 #include "core/net/inet_address.hh"

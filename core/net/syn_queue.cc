@@ -12,6 +12,7 @@ half_open* syn_queue::add(const flow& f, uint64_t hash, uint32_t now) {
     return nullptr;
   h->key = f;
   h->answered = now;
+  h->place.is_record = true;
   h->in_bucket = buckets_[hash % bucket_count];
   buckets_[hash % bucket_count] = h;
   wheel_.arm(h->timer, now + first_patience_ms);
@@ -28,24 +29,8 @@ half_open* syn_queue::find(const flow& f, uint64_t hash) const {
   return nullptr;
 }
 
-void syn_queue::wait(half_open& h, uint32_t now) {
-  h.waits = true;
-  h.waiting_before = last_waiting_;
-  h.waiting_behind = nullptr;
-  (last_waiting_ ? last_waiting_->waiting_behind : first_waiting_) = &h;
-  last_waiting_ = &h;
-  wheel_.arm(h.timer, now + (first_patience_ms << most_answers));
-}
-
-void syn_queue::wait_no_longer(half_open& h) {
-  (h.waiting_before ? h.waiting_before->waiting_behind : first_waiting_) = h.waiting_behind;
-  (h.waiting_behind ? h.waiting_behind->waiting_before : last_waiting_) = h.waiting_before;
-  h.waits = false;
-}
-
 void syn_queue::remove(half_open& h, uint64_t hash) {
-  if (h.waits)
-    wait_no_longer(h);
+  leave_queue(h.place);
   half_open** link = &buckets_[hash % bucket_count];
   while (*link != &h)
     link = &(*link)->in_bucket;

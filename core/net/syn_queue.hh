@@ -3,33 +3,37 @@
 // sent again. A control block and a socket come into being only when the other side has shown that
 // it is there. Beyond the bound there are SYN cookies (syn_cookie.hh).
 //
-// A record whose connection was confirmed while its listener had no room waits in line for it, and
-// no more answers are sent.
+// A record whose connection was confirmed while its listener had no room waits in line for it
+// (backlog.hh), and no more answers are sent.
 //
 // Invariants: a record is in the bucket of its flow and its timer is armed; count() never exceeds
-// the limit. Those that wait are in line in the order in which they were confirmed, and removing a
-// record takes it out. Not locked.
+// the limit. Removing a record takes it out of the line. Not locked.
 #pragma once
 
+#include "core/net/backlog.hh"
 #include "core/net/syn_cookie.hh"
 #include "core/net/timer_wheel.hh"
+#include <stddef.h>
 
 namespace oblako::net {
 
 struct half_open {
   wheel_timer timer; // first: the wheel gives it back
   half_open* in_bucket;
-  half_open *waiting_before, *waiting_behind;
+  backlog_place place; // of one that waits
   flow key;
   uint32_t peer_isn, our_isn;
   uint32_t answered; // when the first answer went, milliseconds of TCP's clock
   syn_options options;
   uint8_t resent;
   uint8_t time_to_live, type_of_service;
-  bool waits;
   uint16_t window; // as it stood in the header of the confirmation; if it waits
 };
-static_assert(sizeof(half_open) <= 112);
+static_assert(sizeof(half_open) <= 128);
+
+inline half_open& record_at(backlog_place& p) {
+  return *reinterpret_cast<half_open*>(reinterpret_cast<char*>(&p) - offsetof(half_open, place));
+}
 
 class syn_queue : noncopyable {
 public:
@@ -46,11 +50,10 @@ public:
   void remove(half_open& h, uint64_t hash);
   unsigned count() const { return count_; }
 
-  // In line, at its end. It is given up after as long as an answer would be.
-  void wait(half_open& h, uint32_t now);
-  // Out of line: its timer goes on.
-  void wait_no_longer(half_open& h);
-  half_open* first_waiting() const { return first_waiting_; }
+  // It waits from now on, and is given up after as long as an answer would be.
+  void be_patient(half_open& h, uint32_t now) {
+    wheel_.arm(h.timer, now + (first_patience_ms << most_answers));
+  }
 
   // Calls answer(half_open&) for each that has waited long enough, and drops those that were
   // answered too often; hash_function(flow) as given to add().
@@ -58,7 +61,7 @@ public:
   bool run(uint32_t now, answer_function&& answer, hash_function&& hash) {
     return wheel_.advance(now, [&](wheel_timer& t) {
       auto& h = reinterpret_cast<half_open&>(t);
-      if (h.waits || h.resent >= most_answers)
+      if (is_waiting(h.place) || h.resent >= most_answers)
         return remove(h, hash(h.key));
       ++h.resent;
       wheel_.arm(t, now + (first_patience_ms << h.resent));
@@ -78,7 +81,6 @@ private:
 
   timer_wheel wheel_;
   half_open* buckets_[bucket_count] = {};
-  half_open *first_waiting_ = nullptr, *last_waiting_ = nullptr;
   unsigned count_ = 0, limit_ = 0; // all zero: no byte of the image
 };
 

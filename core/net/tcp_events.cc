@@ -29,7 +29,7 @@ uint32_t tcp_socket::current_events() const {
   case phase::bound:
     return bits | output | EPOLLHUP;
   case phase::listening:
-    return bits | (accepted_first_ ? input : 0);
+    return bits | (listener().queues.queues[backlog_accepted].first ? input : 0);
   case phase::connecting:
     return bits;
   case phase::connected:
@@ -90,8 +90,7 @@ err_t tcp_socket::on_accept(void* self, tcp_pcb* connection, err_t e) {
 
 err_t tcp_socket::on_connected(void* self, tcp_pcb* connection, err_t) {
   auto* s = static_cast<tcp_socket*>(self);
-  if (s->waits_for_room_)
-    s->no_longer_waits();
+  leave_queue(*s);
   s->phase_ = phase::connected;
   s->local_ = {connection->local_ip, connection->local_port};
   s->refresh();
@@ -126,13 +125,13 @@ err_t tcp_socket::on_sent(void* self, tcp_pcb* connection, u16_t) {
 void tcp_socket::on_error(void* self, err_t e) {
   auto* s = static_cast<tcp_socket*>(self);
   s->pcb_ = nullptr;
-  if (s->waits_for_room_)
-    s->no_longer_waits();
-  if (s->listener_) {
-    // Nobody has seen this connection yet, and now nobody will.
-    tcp_socket* listener = s->listener_;
-    s->remove_from_listener();
-    listener->refresh();
+  backlog* b = s->at;
+  leave_queue(*s);
+  if (b && s->queue == backlog_accepted) {
+    // Nobody has seen this connection yet, and now nobody will. lwIP counts it no longer.
+    tcp_pcb_listen& l = listener_of(*b);
+    note_room(l);
+    static_cast<tcp_socket*>(l.callback_arg)->refresh();
     auto forgotten = mem::ref<tcp_socket>::adopt(s);
     s->free_received();
     return;

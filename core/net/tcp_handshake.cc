@@ -4,15 +4,17 @@
 //
 // A SYN is answered from a record in the queue, or from a cookie when the queue is full. The
 // acknowledgement of the answer makes a control block in SYN_RCVD, and lwIP goes on from there with
-// the same segment. If the listener's backlog is full, the record waits in line, and the segment
-// comes again from here when the application has accepted another one: if it were dropped, the
-// other side would send at ever longer intervals and meet a full backlog time after time.
+// the same segment. If the listener's backlog is full, the record waits in line (backlog.hh), and
+// the segment comes again from here when there is room: if it were dropped, the other side would
+// send at ever longer intervals and meet a full backlog time after time.
 #include "core/net/tcp_handshake.hh"
 
 #include "core/mem/frames.hh"
-#include "core/net/interface_internal.hh"
+#include "core/net/backlog.hh"
 #include "core/net/port.hh"
 #include "core/net/syn_queue.hh"
+#include "core/net/tcp_lookup.hh"
+#include "core/net/tcp_socket.hh"
 #include "core/net/time_wait.hh"
 #include "core/net/timers.hh"
 #include "hooks.h"
@@ -170,20 +172,27 @@ void refuse(const tcp_pcb_listen& l, const oblako_tcp_segment& s) {
           ip_current_dest_addr(), ip_current_src_addr(), s.header->dest, s.header->src);
 }
 
-bool backlog_full(const tcp_pcb_listen& l) {
-  return l.accepts_pending >= l.backlog;
+// True if the SYN comes from a socket of this machine, which waits in line itself.
+bool sender_waits(tcp_pcb_listen& l, const oblako_tcp_segment& s) {
+  const tcp_pcb* c =
+      oblako_tcp_find(ip_current_src_addr(), s.header->src, ip_current_dest_addr(), s.header->dest);
+  if (!c || c->state != SYN_SENT || !c->callback_arg)
+    return false;
+  auto& sender = *static_cast<tcp_socket*>(c->callback_arg);
+  if (!is_waiting(sender))
+    wait_in_line(l, sender);
+  return true;
 }
 
-void syn_arrived(const tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment& s,
-                 uint32_t isn) {
+void syn_arrived(tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment& s, uint32_t isn) {
   const uint64_t h = hash(f);
   if (half_open* known = half_open_connections.find(f, h)) {
     if (known->peer_isn == s.sequence)
       return answer_again(*known);
     half_open_connections.remove(*known, h); // the other side has begun anew
   }
-  if (backlog_full(l) && !is_ours(ip_current_input_netif()))
-    return; // accept() joins the two sockets (tcp_loopback.cc)
+  if (must_wait(l) && sender_waits(l, s))
+    return;
   const syn_options o = options_of(s);
   if (half_open* n = half_open_connections.add(f, h, tcp_ticks)) {
     n->peer_isn = s.sequence;
@@ -194,7 +203,7 @@ void syn_arrived(const tcp_pcb_listen& l, const flow& f, const oblako_tcp_segmen
     timers_changed = true;
     return answer_again(*n);
   }
-  if (backlog_full(l))
+  if (must_wait(l))
     return; // nothing would be left of it: it will ask again
   cookie_sent = tcp_ticks;
   answer_syn(f, make_cookie(cookie_key, f, s.sequence, o, tcp_ticks), s.sequence, o, l.ttl, l.tos);
@@ -208,7 +217,7 @@ struct handshake {
   uint32_t round_trip = 0; // 0: not measured
 };
 
-// nullptr: no memory; the other side will send its segment again.
+// nullptr: no memory.
 tcp_pcb* make_connection(tcp_pcb_listen& l, const oblako_tcp_segment& s, const handshake& of) {
   tcp_pcb* c = tcp_alloc(l.prio);
   if (!c)
@@ -250,6 +259,12 @@ tcp_pcb* make_connection(tcp_pcb_listen& l, const oblako_tcp_segment& s, const h
   return c;
 }
 
+void wait(tcp_pcb_listen& l, half_open& h) {
+  wait_in_line(l, h.place);
+  half_open_connections.be_patient(h, tcp_ticks);
+  timers_changed = true;
+}
+
 tcp_pcb* ack_arrived(tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment& s) {
   const uint64_t h = hash(f);
   handshake of;
@@ -276,17 +291,15 @@ tcp_pcb* ack_arrived(tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment&
       return nullptr;
     }
   }
-  if (backlog_full(l)) {
-    if (known && !known->waits) { // else it is as if the segment had been lost
-      known->window = s.header->wnd;
-      half_open_connections.wait(*known, tcp_ticks);
-      timers_changed = true;
-    }
-    return nullptr;
-  }
-  tcp_pcb* c = make_connection(l, s, of);
-  if (c && known)
+  tcp_pcb* c = must_wait(l) ? nullptr : make_connection(l, s, of);
+  if (!known)
+    return c; // or it is as if the segment had been lost
+  if (c) {
     half_open_connections.remove(*known, h);
+  } else if (!is_waiting(known->place)) {
+    known->window = s.header->wnd;
+    wait(l, *known);
+  }
   return c;
 }
 
@@ -297,14 +310,13 @@ void reset_arrived(const flow& f, const oblako_tcp_segment& s) {
     half_open_connections.remove(*known, h);
 }
 
-// The acknowledgement that `h` waits with, as if it came now.
-void confirm_again(const half_open& h) {
+// What lwIP makes of the confirmation that `h` waits with. False: it could not be told.
+bool repeat_confirmation(const half_open& h, const ip_addr_t& local, const ip_addr_t& remote) {
   const flow& f = h.key;
-  const ip_addr_t local = address_of(f.local, f), remote = address_of(f.remote, f);
   netif* n = ip_route(&local, &remote);
   pbuf* p = n ? pbuf_alloc(PBUF_IP, TCP_HLEN, PBUF_RAM) : nullptr;
   if (!p)
-    return; // the other side's next segment will do
+    return false;
   auto* t = static_cast<tcp_hdr*>(p->payload);
   t->src = lwip_htons(f.remote_port);
   t->dest = lwip_htons(f.local_port);
@@ -324,6 +336,7 @@ void confirm_again(const half_open& h) {
   tcp_input(p, n);
   ip_data.current_netif = ip_data.current_input_netif = nullptr;
   ip_data.current_ip6_header = nullptr;
+  return true;
 }
 
 uint32_t fresh_isn(const oblako_tcp_segment& s) {
@@ -374,7 +387,8 @@ void start_handshakes() {
 
 bool run_handshakes() {
   ended.expire(tcp_ticks, hash);
-  return half_open_connections.run(tcp_ticks, answer_again, hash);
+  const bool let_in = let_in_waiting();
+  return half_open_connections.run(tcp_ticks, answer_again, hash) || let_in;
 }
 
 uint64_t next_handshake() {
@@ -387,15 +401,15 @@ uint64_t next_handshake() {
   return due;
 }
 
-void backlog_has_room(const tcp_pcb_listen& l) {
-  half_open* h = half_open_connections.first_waiting();
-  while (h && h->key.local_port != l.local_port)
-    h = h->waiting_behind;
-  if (!h)
-    return;
-  // Out of line first: with SO_REUSEPORT it may be another listener's, and goes behind the others.
-  half_open_connections.wait_no_longer(*h);
-  confirm_again(*h);
+void confirm_again(half_open& h) {
+  const flow f = h.key;
+  const ip_addr_t local = address_of(f.local, f), remote = address_of(f.remote, f);
+  tcp_pcb_listen* l = find_listener(local, f.local_port, remote, f.remote_port);
+  const bool told = repeat_confirmation(h, local, remote);
+  if (!l)
+    half_open_connections.remove(h, hash(f)); // lwIP has answered with a reset
+  else if (!told)
+    wait(*l, h);
 }
 
 void for_each_time_wait(void (*visit)(const blockless_connection& c, void* context),

@@ -5,9 +5,9 @@
 #include "lwip/ip_addr.h"
 #include <stdint.h>
 
-struct tcp_pcb_listen;
-
 namespace oblako::net {
+
+struct half_open;
 
 // Context of all: the stack's lock is held.
 void start_handshakes();
@@ -15,9 +15,8 @@ bool run_handshakes();
 // Units: monotonic nanoseconds; time::no_deadline if nothing waits.
 uint64_t next_handshake();
 
-// The application has accepted a connection: the next in line gets its place. Context: lwIP is not
-// on the stack.
-void backlog_has_room(const tcp_pcb_listen& l);
+// The confirmation that this one waits with, as if it came now. Context: lwIP is not on the stack.
+void confirm_again(half_open& h);
 
 // Calls visit() with each connection in TIME_WAIT.
 struct blockless_connection {

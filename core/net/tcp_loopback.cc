@@ -20,9 +20,6 @@ constexpr uint32_t input = EPOLLIN | EPOLLRDNORM;
 // of a packet buffer can say.
 constexpr size_t largest_piece = 64_KiB - sizeof(pbuf);
 
-// Sockets in SYN_SENT that accept() of a local listener may join.
-unsigned waiting_for_room;
-
 void link(local_connection& c) {
   c.next = local_connections;
   c.link = &local_connections;
@@ -48,10 +45,6 @@ ip_addr_t source_for(const ip_addr_t& remote) {
   if (is_loopback(remote))
     ip_addr_set_loopback(0, &source);
   return source;
-}
-
-bool full(const tcp_pcb_listen& l) {
-  return l.accepts_pending >= l.backlog;
 }
 
 // A buffer for `bytes`, or for less if memory is fragmented. nullptr: there is none.
@@ -121,8 +114,8 @@ result<void> tcp_socket::connect_locally(const endpoint& remote) {
   if (local.port == 0 || (bound && connection_exists(local, remote)))
     return error::addrnotavail;
   l = find_listener(remote.ip, remote.port, local.ip, local.port);
-  if (full(*l))
-    return error::again; // then wait_for_room()
+  if (must_wait(*l))
+    return error::again; // its SYN will get it into the line
   return join(*static_cast<tcp_socket*>(l->callback_arg), local, remote);
 }
 
@@ -145,41 +138,18 @@ result<void> tcp_socket::join(tcp_socket& listener, const endpoint& local, const
   }
   local_ = other.remote_ = local;
   remote_ = other.local_ = remote;
-  ++reinterpret_cast<tcp_pcb_listen*>(listener.pcb_)->accepts_pending;
+  ++listener.listener().accepts_pending;
   listener.enqueue_accepted(other);
   refresh();
   return {};
 }
 
-void tcp_socket::wait_for_room() {
-  waits_for_room_ = true;
-  ++waiting_for_room;
-}
-
-void tcp_socket::no_longer_waits() {
-  waits_for_room_ = false;
-  --waiting_for_room;
-}
-
-// accept() has made room: the connection that has waited longest gets it.
-void tcp_socket::join_waiting() {
-  if (waiting_for_room == 0)
-    return;
-  tcp_socket* first = nullptr; // lwIP's list has the youngest first
-  for (tcp_pcb* c = tcp_active_pcbs; c; c = c->next) {
-    if (c->state != SYN_SENT || !c->callback_arg)
-      continue;
-    auto& s = *static_cast<tcp_socket*>(c->callback_arg);
-    if (!s.waits_for_room_)
-      continue;
-    const tcp_pcb_listen* l =
-        find_listener(s.remote_.ip, s.remote_.port, s.local_.ip, s.local_.port);
-    if (l && l->callback_arg == this)
-      first = &s;
-  }
-  // Without memory it goes on waiting.
-  if (first)
-    (void)first->join(*this, first->local_, first->remote_);
+void tcp_socket::connect_again() {
+  tcp_pcb_listen* l = find_listener(remote_.ip, remote_.port, local_.ip, local_.port);
+  if (!l)
+    refuse();
+  else if (must_wait(*l) || !join(*static_cast<tcp_socket*>(l->callback_arg), local_, remote_).ok())
+    wait_in_line(*l, *this);
 }
 
 // --- parting

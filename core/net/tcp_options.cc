@@ -49,10 +49,7 @@ uint8_t tcp_socket::state_number(const tcp_pcb& c) {
 }
 
 uint32_t tcp_socket::waiting() const {
-  uint32_t n = 0;
-  for (const tcp_socket* s = accepted_first_; s; s = s->next_accepted_)
-    ++n;
-  return n;
+  return phase_ == phase::listening ? listener().accepts_pending : 0;
 }
 
 void tcp_socket::settings_changed() {

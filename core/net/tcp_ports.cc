@@ -10,6 +10,7 @@
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
+#include "core/net/backlog.hh"
 #include "core/net/port.hh"
 #include "core/net/tcp_lookup.hh"
 #include "hooks.h"
@@ -133,11 +134,13 @@ void oblako_tcp_unbound(tcp_pcb* c) {
 
 // The block that becomes the listener still has the port, so its record is there.
 void oblako_tcp_listening(tcp_pcb_listen* l) {
+  l->queues = {};
   link_in(find_or_make(l->local_port)->listeners, l);
 }
 
 void oblako_tcp_listen_closed(tcp_pcb_listen* l) {
   take_out(l);
+  leave_listener(*l);
 }
 
 tcp_pcb_listen* oblako_tcp_listener(const ip_addr_t* local_ip, u16_t local_port,

@@ -37,14 +37,14 @@ result<mem::ref<tcp_socket>> tcp_socket::make(int domain, uint32_t status_flags)
 }
 
 tcp_socket::tcp_socket(int domain, uint32_t status_flags)
-    : socket(domain, SOCK_STREAM, IPPROTO_TCP, status_flags) {
+    : socket(domain, SOCK_STREAM, IPPROTO_TCP, status_flags), backlog_place{} {
   settings_.send_buffer = tcp_buffers.largest;
   settings_.receive_buffer = tcp_buffers.largest;
 }
 
 // A socket that was never given a descriptor, or the last reference after closed().
 tcp_socket::~tcp_socket() {
-  if (!pcb_ && !connection_ && !received_ && !accepted_first_)
+  if (!pcb_ && !connection_ && !received_)
     return;
   if (stack_lock.held_by_me()) {
     close_block();
@@ -244,8 +244,6 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
   phase_ = phase::connecting;
   local_ = {pcb_->local_ip, pcb_->local_port};
   remote_ = remote;
-  if (own && find_listener(remote.ip, remote.port, local_.ip, local_.port))
-    wait_for_room();
   refresh();
   return {};
 }
@@ -258,6 +256,8 @@ result<void> tcp_socket::listen(int backlog) {
   const auto limit = static_cast<u16_t>(wanted + 1); // Linux lets one more in
   if (phase_ == phase::listening) {
     tcp_backlog_set(pcb_, limit);
+    note_room(listener());
+    let_in_waiting();
     return {};
   }
   if (phase_ != phase::fresh && phase_ != phase::bound)
@@ -299,7 +299,7 @@ result<mem::ref<socket>> tcp_socket::accept(socket_address& peer, uint32_t flags
       if (phase_ != phase::listening)
         return error::inval;
       if (auto child = take_accepted()) {
-        backlog_has_room(*reinterpret_cast<tcp_pcb_listen*>(pcb_));
+        let_in_waiting();
         child->set_flags(flags);
         endpoint_to(child->remote_, child->domain(), peer);
         return mem::ref<socket>(std::move(child));
@@ -333,38 +333,25 @@ result<mem::ref<tcp_socket>> tcp_socket::make_accepted(const tcp_socket& listene
 // Behind those that wait for accept(). Takes a reference over.
 void tcp_socket::enqueue_accepted(tcp_socket& connection) {
   connection.events_ = connection.current_events();
-  connection.listener_ = this;
-  (accepted_last_ ? accepted_last_->next_accepted_ : accepted_first_) = &connection;
-  accepted_last_ = &connection;
+  enter_queue(listener().queues, backlog_accepted, connection);
   note_delivery();
   refresh(EPOLLIN | EPOLLRDNORM);
 }
 
 // The oldest finished connection, with its reference.
 mem::ref<tcp_socket> tcp_socket::take_accepted() {
-  tcp_socket* child = accepted_first_;
-  if (!child)
+  backlog_place* first = listener().queues.queues[backlog_accepted].first;
+  if (!first)
     return {};
-  child->remove_from_listener();
-  if (child->pcb_)
-    forget_listener(*child->pcb_);
-  else if (pcb_)
-    --reinterpret_cast<tcp_pcb_listen*>(pcb_)->accepts_pending;
-  if (pcb_)
-    join_waiting();
+  auto& child = static_cast<tcp_socket&>(*first);
+  leave_queue(child);
+  if (child.pcb_)
+    forget_listener(*child.pcb_);
+  else
+    --listener().accepts_pending;
+  note_room(listener());
   refresh();
-  return mem::ref<tcp_socket>::adopt(child);
-}
-
-void tcp_socket::remove_from_listener() {
-  tcp_socket* previous = nullptr;
-  for (tcp_socket* s = listener_->accepted_first_; s != this; s = s->next_accepted_)
-    previous = s;
-  (previous ? previous->next_accepted_ : listener_->accepted_first_) = next_accepted_;
-  if (listener_->accepted_last_ == this)
-    listener_->accepted_last_ = previous;
-  next_accepted_ = nullptr;
-  listener_ = nullptr;
+  return mem::ref<tcp_socket>::adopt(&child);
 }
 
 // Connections nobody will accept any more are reset.
@@ -445,8 +432,8 @@ void tcp_socket::shut_write() {
 }
 
 void tcp_socket::let_go() {
-  if (waits_for_room_)
-    no_longer_waits();
+  if (is_waiting(*this))
+    leave_queue(*this);
   tcp_arg(pcb_, nullptr);
   tcp_recv(pcb_, nullptr);
   tcp_sent(pcb_, nullptr);

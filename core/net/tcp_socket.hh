@@ -10,6 +10,7 @@
 // reads without.
 #pragma once
 
+#include "core/net/backlog.hh"
 #include "core/net/inet_address.hh"
 #include "core/net/local_connection.hh"
 #include "core/net/poller.hh"
@@ -20,7 +21,7 @@
 
 namespace oblako::net {
 
-class tcp_socket final : public socket {
+class tcp_socket final : public socket, public backlog_place {
 public:
   // Errors: nomem.
   static result<mem::ref<tcp_socket>> make(int domain, uint32_t status_flags);
@@ -54,6 +55,9 @@ public:
   const endpoint& remote() const { return remote_; }
   uint8_t local_state() const; // of a connection to another socket of this machine
   uint32_t unsent() const;
+
+  // It has waited for room in a listener's backlog (backlog.hh). Lock held, lwIP not on the stack.
+  void connect_again();
 
   // --- what a segment brought (tcp_predict.cc and the callbacks below). Lock held.
   void data_arrived(pbuf* data);
@@ -105,7 +109,8 @@ private:
   static result<mem::ref<tcp_socket>> make_accepted(const tcp_socket& listener);
   void enqueue_accepted(tcp_socket& connection);
   mem::ref<tcp_socket> take_accepted();
-  void remove_from_listener();
+  // While listening.
+  tcp_pcb_listen& listener() const { return *reinterpret_cast<tcp_pcb_listen*>(pcb_); }
   void stop_listening();
   void close_block();
   void linger();
@@ -120,9 +125,6 @@ private:
   static bool connection_exists(const endpoint& local, const endpoint& remote);
   result<void> connect_locally(const endpoint& remote);
   result<void> join(tcp_socket& listener, const endpoint& local, const endpoint& remote);
-  void wait_for_room();
-  void no_longer_waits();
-  void join_waiting();
   tcp_socket* other_end() const;
   void leave_connection();
   void connection_reset();
@@ -189,7 +191,6 @@ private:
   bool cork_ = false;
   bool lingering_ = false;      // close() waits until all is acknowledged
   bool unreported_ = false;     // connect() has not said yet that it succeeded
-  bool waits_for_room_ = false; // in the backlog of a listener of this machine
   error pending_ = error::none; // SO_ERROR
   uint32_t events_ = 0;
 
@@ -204,18 +205,14 @@ private:
   endpoint local_, remote_;
   local_connection* connection_ = nullptr; // then pcb_ is null
 
-  // A listener's finished connections, and the way back from one of them.
-  tcp_socket* accepted_first_ = nullptr;
-  tcp_socket* accepted_last_ = nullptr;
-  tcp_socket* next_accepted_ = nullptr;
-  tcp_socket* listener_ = nullptr;
-
   uint32_t user_timeout_ms_ = 0;
   uint64_t progress_ = 0; // when the peer last acknowledged something, or the queue was empty
   uint16_t keep_idle_ = 7200, keep_interval_ = 75; // seconds
   uint8_t keep_count_ = 9;                         // probes
   uint8_t time_to_live_ = 64, type_of_service_ = 0;
 };
+
+static_assert(sizeof(tcp_socket) <= 304); // the heap has a size for it
 
 inline void tcp_socket::data_arrived(pbuf* data) {
   const size_t count = data->tot_len;

@@ -206,6 +206,40 @@ static void connecting(void) {
   ok(connected("127.0.0.9", port, 0) == -1 && errno == ECONNREFUSED, "all over 127.0.0.0/8");
 }
 
+// Beyond waiting for accept(): the other ways in which it ends. (Linux asks again after a second.)
+static void waiting_for_room(void) {
+  int l = listener("127.0.0.1", 0);
+  const int port = port_of(l);
+  const int first = connected("127.0.0.1", port, SOCK_NONBLOCK);
+  int second = connected("127.0.0.1", port, SOCK_NONBLOCK);
+  int third = connected("127.0.0.1", port, SOCK_NONBLOCK);
+  ok(events(second) == 0 && events(third) == 0, "two wait");
+  close(second);
+  int s = accept(l, 0, 0);
+  ok(events_within(third, POLLOUT, 10000) == POLLOUT, "one gives up, and the other gets in");
+  close(s), close(third);
+  s = accept(l, 0, 0);
+  close(s);
+
+  second = connected("127.0.0.1", port, SOCK_NONBLOCK);
+  third = connected("127.0.0.1", port, SOCK_NONBLOCK);
+  ok(events(second) == POLLOUT && events(third) == 0 && listen(l, 4) == 0 &&
+         events_within(third, POLLOUT, 10000) == POLLOUT,
+     "a larger backlog lets in who waits");
+  close(second), close(third);
+  for (int i = 0; i < 2; ++i)
+    close(accept(l, 0, 0));
+
+  listen(l, 0);
+  second = connected("127.0.0.1", port, SOCK_NONBLOCK);
+  third = connected("127.0.0.1", port, SOCK_NONBLOCK);
+  ok(events(second) == POLLOUT && events(third) == 0, "full again");
+  close(l);
+  ok(events_within(third, POLLOUT, 10000) & POLLERR && pending(third) == ECONNREFUSED,
+     "when the listener closes, who waits is refused");
+  close(first), close(second), close(third);
+}
+
 static void* accept_later(void* l) {
   usleep(100000);
   return (void*)(long)accept(*(int*)l, 0, 0);
@@ -445,6 +479,7 @@ int main(void) {
   names();
   other_family();
   connecting();
+  waiting_for_room();
   waiting_in_connect();
   unaccepted();
   ends();

@@ -14,7 +14,7 @@ from scapy.packet import Raw  # noqa: E402
 
 from tests.system.raw_peer import ADDRESS, Connection, Peer, payload_of  # noqa: E402
 
-ECHO, HOLD, KEPT, SOURCE = 7, 9, 10, 19
+ECHO, HOLD, KEPT, NARROW, SOURCE = 7, 9, 10, 11, 19
 SOURCE_DATA = bytes(i % 251 for i in range(32768))
 SHORT = 0.4
 LONG_AGO = 1 << 30
@@ -405,6 +405,47 @@ def test_urgent_data_does_not_harm_the_stream(peer, echo):
     for pointer in (0, 1, 65535):
         echo.send("UA", b"", urgptr=pointer)
     assert echo.echoes(b"defg")
+
+
+# --- a full backlog (core/net/backlog.hh)
+
+
+def confirmed(peer):
+    c = Connection(peer, NARROW)
+    c.open()
+    return c
+
+
+def test_one_line_for_all_who_wait(peer):
+    """Connections from outside and from the machine itself are accepted in order of arrival."""
+    outside = [confirmed(peer)]
+    arrived = [outside[0].our_port]
+    for _ in range(2):
+        arrived.append(peer.tell("call"))
+        outside.append(confirmed(peer))
+        arrived.append(outside[-1].our_port)
+    assert [peer.tell("accept") for _ in range(6)] == arrived + [-1]
+    for c in outside:
+        c.send("R")
+
+
+def test_a_reset_makes_room(peer):
+    """Nothing is there to be accepted then that would make room again."""
+    first = confirmed(peer)
+    waiting = [peer.tell("call"), confirmed(peer)]
+    first.send("R")
+    assert peer.tell("accept") == waiting[0]
+    assert peer.tell("accept") == waiting[1].our_port
+    assert peer.tell("accept") == -1
+    waiting[1].send("R")
+
+
+def test_a_reset_leaves_the_line(peer):
+    first, second, third = (confirmed(peer) for _ in range(3))
+    second.send("R")
+    assert [peer.tell("accept") for _ in range(3)] == [first.our_port, third.our_port, -1]
+    for c in (first, third):
+        c.send("R")
 
 
 # --- RFC 5961: blind attacks

@@ -1,6 +1,7 @@
 // sources: core/net/time_wait.cc core/net/syn_queue.cc
-// The records of connections without a control block: TIME_WAIT, half-open ones, SYN cookies.
-// Memory comes from the host's heap, so ASan sees every record; allocations can be made to fail.
+// The records of connections without a control block: TIME_WAIT, half-open ones, SYN cookies; and
+// the queues of a listener. Memory comes from the host's heap, so ASan sees every record;
+// allocations can be made to fail.
 #include "core/mem/heap.hh"
 #include "core/net/syn_queue.hh"
 #include "core/net/time_wait.hh"
@@ -174,26 +175,60 @@ TEST(syn_queue, is_bounded_and_gives_back_what_it_takes) {
   EXPECT_EQ(live.size(), before);
 }
 
-TEST(syn_queue, waiting_connections_stay_in_line_and_are_given_up) {
+std::vector<backlog_place*> in_line(const backlog& b, uint8_t queue) {
+  std::vector<backlog_place*> found;
+  const backlog_place* before = nullptr;
+  for (backlog_place* p = b.queues[queue].first; p; before = p, p = p->behind) {
+    EXPECT_EQ(p->before, before);
+    EXPECT_EQ(p->at, &b);
+    found.push_back(p);
+  }
+  EXPECT_EQ(b.queues[queue].last, before);
+  return found;
+}
+
+TEST(backlog, places_leave_from_anywhere_and_queues_are_apart) {
+  using places = std::vector<backlog_place*>;
+  backlog b = {};
+  backlog_place p[4] = {};
+  for (auto& each : p)
+    enter_queue(b, backlog_waiting, each);
+  EXPECT_TRUE(is_waiting(p[0]));
+  leave_queue(p[1]);
+  EXPECT_EQ(in_line(b, backlog_waiting), (places{&p[0], &p[2], &p[3]}));
+  enter_queue(b, backlog_accepted, p[1]);
+  EXPECT_FALSE(is_waiting(p[1]));
+  leave_queue(p[0]);
+  leave_queue(p[0]); // is in none
+  leave_queue(p[3]);
+  EXPECT_EQ(in_line(b, backlog_waiting), places{&p[2]});
+  enter_queue(b, backlog_waiting, p[0]); // behind
+  EXPECT_EQ(in_line(b, backlog_waiting), (places{&p[2], &p[0]}));
+  leave_queue(p[2]);
+  leave_queue(p[0]);
+  EXPECT_TRUE(in_line(b, backlog_waiting).empty());
+  EXPECT_EQ(in_line(b, backlog_accepted), places{&p[1]});
+}
+
+TEST(syn_queue, who_waits_is_not_answered_again_and_given_up) {
   openings o;
+  backlog b = {};
   for (uint32_t n = 0; n < 5; ++n)
     ASSERT_TRUE(o.add(n, 0));
-  for (uint32_t n : {3, 1, 4, 0})
-    o.queue.wait(*o.find(n), 500);
-  EXPECT_EQ(o.queue.first_waiting(), o.find(3));
-  EXPECT_EQ(o.run(1000), 1u); // only the one that was not confirmed is answered again
-  o.queue.remove(*o.find(1), hash(numbered(1))); // from the middle
-  o.queue.wait_no_longer(*o.find(3));            // from the front
-  EXPECT_EQ(o.queue.first_waiting(), o.find(4));
-  o.queue.wait(*o.find(3), 600); // and behind again
-  o.queue.remove(*o.find(4), hash(numbered(4)));
-  o.queue.remove(*o.find(0), hash(numbered(0)));
-  EXPECT_EQ(o.queue.first_waiting(), o.find(3));
-  o.run(32'599);
+  for (uint32_t n : {3, 1, 4, 0}) {
+    enter_queue(b, backlog_waiting, o.find(n)->place);
+    o.queue.be_patient(*o.find(n), 500);
+  }
+  EXPECT_EQ(&record_at(*b.queues[backlog_waiting].first), o.find(3));
+  EXPECT_TRUE(o.find(3)->place.is_record);
+  EXPECT_EQ(o.run(1000), 1u); // only the one that was not confirmed
+  o.queue.remove(*o.find(1), hash(numbered(1)));
+  EXPECT_EQ(in_line(b, backlog_waiting).size(), 3u);
+  o.run(32'499);
   EXPECT_TRUE(o.find(3));
-  o.run(32'600);
+  o.run(32'500);
   EXPECT_FALSE(o.find(3));
-  EXPECT_FALSE(o.queue.first_waiting());
+  EXPECT_TRUE(in_line(b, backlog_waiting).empty());
 }
 
 // --- cookies

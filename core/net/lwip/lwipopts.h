@@ -3,6 +3,7 @@
 #ifndef OBLAKO_LWIPOPTS_H
 #define OBLAKO_LWIPOPTS_H
 
+#include "core/net/lwip/backlog.h"
 #include "core/net/lwip/recovery_state.h"
 #include "core/net/lwip/wheel_timer.h"
 #include <stdint.h>
@@ -126,6 +127,8 @@ extern uint32_t oblako_tcp_send_buffer;
   struct tcp_recovery recovery;                                                                    \
   uint32_t recover, challenged;                                                                    \
   uint8_t challenges;
+/* With a listener: who waits at it. */
+#define TCP_PCB_LISTEN_PORT_FIELDS struct backlog queues;
 /* And with a segment that was sent again: when. */
 #define TCP_SEG_PORT_FIELDS                                                                        \
   struct tcp_send_order again;                                                                     \

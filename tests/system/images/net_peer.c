@@ -1,11 +1,14 @@
 /* What the conformance tests talk to. Ports of TCP: 7 echoes; 9 takes connections and reads only
- * when told; 10 echoes, with keepalive after a second; 19 sends 32 kB of the pattern i % 251. UDP:
+ * when told; 10 echoes, with keepalive after a second; 11 has a backlog of one connection, and
+ * takes it when told; 19 sends 32 kB of the pattern i % 251. UDP:
  * 7 echoes, 5000 takes commands and answers each with one datagram:
  *   read        everything that connections of port 9 hold; answers how much it was
  *   close       the connections of port 7
  *   connect P   from port 2000 to the sender's port P; the connection echoes
  *   predicted F answers field F (0: data, 1: acknowledgements, 2: sent) of those in
  *               /proc/net/netstat that tell of segments that took the short way
+ *   call        connects to port 11 from here; answers the port it comes from
+ *   accept      the next connection of port 11; answers its other port, -1 if there is none
  *   count       answers how many connections are open */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ECHO = 7, HOLD = 9, KEPT = 10, SOURCE = 19, COMMANDS = 5000, MOST = 256 };
+enum { ECHO = 7, HOLD = 9, KEPT = 10, NARROW = 11, SOURCE = 19, COMMANDS = 5000, MOST = 256 };
 enum { SOURCE_BYTES = 32768 };
 
 static struct connection {
@@ -83,6 +86,31 @@ static int predicted(int field) {
   return n == 3 && field >= 0 && field < 3 ? (int)counts[field] : -1;
 }
 
+static int narrow;
+
+static int port_of(int (*name)(int, struct sockaddr*, socklen_t*), int fd) {
+  struct sockaddr_in a = {0};
+  socklen_t length = sizeof a;
+  return name(fd, (void*)&a, &length) == 0 ? ntohs(a.sin_port) : -1;
+}
+
+static int call_narrow(void) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(NARROW)};
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  connect(s, (void*)&a, sizeof a);
+  add(s, HOLD);
+  return port_of(getsockname, s);
+}
+
+static int accept_narrow(void) {
+  int s = accept4(narrow, 0, 0, SOCK_NONBLOCK);
+  if (s < 0)
+    return -1;
+  add(s, HOLD);
+  return port_of(getpeername, s);
+}
+
 static void command(int fd) {
   char text[64];
   struct sockaddr_in from;
@@ -105,6 +133,10 @@ static void command(int fd) {
     answer = connect(s, (void*)&to, sizeof to) == 0 || errno == EINPROGRESS;
     add(s, ECHO);
   }
+  if (!strcmp(text, "call"))
+    answer = call_narrow();
+  if (!strcmp(text, "accept"))
+    answer = accept_narrow();
   if (!strncmp(text, "predicted ", 10))
     answer = predicted(atoi(text + 10));
   n = snprintf(text, sizeof text, "%d", answer);
@@ -150,6 +182,8 @@ int main(void) {
     p[i].fd = bound(SOCK_STREAM, ports[i]);
     must(listen(p[i].fd, 64) == 0, "listen");
   }
+  narrow = bound(SOCK_STREAM, NARROW);
+  must(listen(narrow, 0) == 0, "listen");
   p[LISTENERS].fd = bound(SOCK_DGRAM, COMMANDS);
   p[LISTENERS + 1].fd = bound(SOCK_DGRAM, ECHO);
   printf("ready\n");
