@@ -84,6 +84,8 @@ void leave_listener(tcp_pcb_listen& l) {
     *link = l.queues.next_with_room;
   while (backlog_place* p = l.queues.queues[backlog_waiting].first)
     arrive_again(*p);
+  while (backlog_place* p = l.queues.queues[backlog_half_open].first)
+    change_listener(record_at(*p));
 }
 
 } // namespace oblako::net

@@ -4,8 +4,8 @@
 
 namespace oblako::net {
 
-half_open* syn_queue::add(const flow& f, uint64_t hash, uint32_t now) {
-  if (count_ >= limit_)
+half_open* syn_queue::add(const flow& f, uint64_t hash, uint32_t now, backlog& at, unsigned most) {
+  if (at.records >= min_of(most, limit_ - count_))
     return nullptr;
   auto* h = static_cast<half_open*>(mem::allocate_zeroed(sizeof(half_open)));
   if (!h)
@@ -13,6 +13,7 @@ half_open* syn_queue::add(const flow& f, uint64_t hash, uint32_t now) {
   h->key = f;
   h->answered = now;
   h->place.is_record = true;
+  enter_queue(at, backlog_half_open, h->place);
   h->in_bucket = buckets_[hash % bucket_count];
   buckets_[hash % bucket_count] = h;
   wheel_.arm(h->timer, now + first_patience_ms);

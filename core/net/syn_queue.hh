@@ -6,8 +6,13 @@
 // A record whose connection was confirmed while its listener had no room waits in line for it
 // (backlog.hh), and no more answers are sent.
 //
+// No listener takes the records of the others: beside a bound of its own, it may have as many as
+// are free (Choudhury and Hahne's dynamic thresholds, 1998). A flood of one port leaves half of
+// them for the rest, floods of two a third.
+//
 // Invariants: a record is in the bucket of its flow and its timer is armed; count() never exceeds
-// the limit. Removing a record takes it out of the line. Not locked.
+// the limit. It is in one of its listener's queues and counts there; removing it takes it out. Not
+// locked.
 #pragma once
 
 #include "core/net/backlog.hh"
@@ -20,7 +25,7 @@ namespace oblako::net {
 struct half_open {
   wheel_timer timer; // first: the wheel gives it back
   half_open* in_bucket;
-  backlog_place place; // of one that waits
+  backlog_place place;
   flow key;
   uint32_t peer_isn, our_isn;
   uint32_t answered; // when the first answer went, milliseconds of TCP's clock
@@ -44,8 +49,8 @@ public:
     wheel_.start(now);
     limit_ = limit;
   }
-  // nullptr: full, or no memory.
-  half_open* add(const flow& f, uint64_t hash, uint32_t now);
+  // For the listener with these queues, which may have so many. nullptr: full, or no memory.
+  half_open* add(const flow& f, uint64_t hash, uint32_t now, backlog& at, unsigned most);
   half_open* find(const flow& f, uint64_t hash) const;
   void remove(half_open& h, uint64_t hash);
   unsigned count() const { return count_; }

@@ -172,6 +172,12 @@ void refuse(const tcp_pcb_listen& l, const oblako_tcp_segment& s) {
           ip_current_dest_addr(), ip_current_src_addr(), s.header->dest, s.header->src);
 }
 
+// How many records a listener may have: as many as its backlog, as on Linux, but not too few for a
+// burst at a narrow one.
+unsigned most_records(const tcp_pcb_listen& l) {
+  return max_of<unsigned>(l.backlog, 64);
+}
+
 // True if the SYN comes from a socket of this machine, which waits in line itself.
 bool sender_waits(tcp_pcb_listen& l, const oblako_tcp_segment& s) {
   const tcp_pcb* c =
@@ -194,7 +200,7 @@ void syn_arrived(tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment& s, 
   if (must_wait(l) && sender_waits(l, s))
     return;
   const syn_options o = options_of(s);
-  if (half_open* n = half_open_connections.add(f, h, tcp_ticks)) {
+  if (half_open* n = half_open_connections.add(f, h, tcp_ticks, l.queues, most_records(l))) {
     n->peer_isn = s.sequence;
     n->our_isn = isn;
     n->options = o;
@@ -260,6 +266,7 @@ tcp_pcb* make_connection(tcp_pcb_listen& l, const oblako_tcp_segment& s, const h
 }
 
 void wait(tcp_pcb_listen& l, half_open& h) {
+  leave_queue(h.place);
   wait_in_line(l, h.place);
   half_open_connections.be_patient(h, tcp_ticks);
   timers_changed = true;
@@ -410,6 +417,16 @@ void confirm_again(half_open& h) {
     half_open_connections.remove(h, hash(f)); // lwIP has answered with a reset
   else if (!told)
     wait(*l, h);
+}
+
+void change_listener(half_open& h) {
+  const flow f = h.key;
+  leave_queue(h.place);
+  if (tcp_pcb_listen* l = find_listener(address_of(f.local, f), f.local_port,
+                                        address_of(f.remote, f), f.remote_port))
+    enter_queue(l->queues, backlog_half_open, h.place);
+  else
+    half_open_connections.remove(h, hash(f));
 }
 
 void for_each_time_wait(void (*visit)(const blockless_connection& c, void* context),

@@ -17,6 +17,8 @@ uint64_t next_handshake();
 
 // The confirmation that this one waits with, as if it came now. Context: lwIP is not on the stack.
 void confirm_again(half_open& h);
+// Its listener is closed.
+void change_listener(half_open& h);
 
 // Calls visit() with each connection in TIME_WAIT.
 struct blockless_connection {

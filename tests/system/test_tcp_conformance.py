@@ -448,6 +448,32 @@ def test_a_reset_leaves_the_line(peer):
         c.send("R")
 
 
+# --- a flood
+
+
+def test_a_flood_of_one_port_leaves_the_others_alone(boot):
+    """Far more half-open connections than there are records for: the flooded port answers with
+    cookies, which know eight segment sizes and are sent once. Another port does neither."""
+    guest = boot("system-net_peer", "tap", limit=120)
+    guest.wait_console("ready")
+    with contextlib.closing(Peer(guest)) as peer:
+        assert peer.ping()
+        for _ in range(700):
+            Connection(peer, HOLD).send("S")
+        options = [("MSS", 1400), ("SAckOK", b""), ("WScale", 3)]
+        for port, asked_again in ((SOURCE, True), (HOLD, False)):
+            c = Connection(peer, port)
+            c.send("S", options=options)
+            first = c.wait(lambda t: t.flags.S and t.flags.A)
+            assert first.options[1:] == [("NOP", None), ("WScale", 7), ("NOP", None), ("NOP", None),
+                                         ("SAckOK", b"")]
+            assert bool(c.wait(lambda t: t.flags.S and t.flags.A, 3)) == asked_again, port
+        c = Connection(peer, SOURCE)
+        c.open(options=options)
+        sent = c.wait(lambda t: len(payload_of(t.underlayer)) >= 1000)
+        assert sent and len(payload_of(sent.underlayer)) % 1400 == 0
+
+
 # --- RFC 5961: blind attacks
 
 

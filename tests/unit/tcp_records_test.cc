@@ -125,7 +125,7 @@ TEST(time_wait, without_memory_it_forgets) {
 struct openings {
   openings() { queue.start(0, 100); }
   half_open* add(uint32_t n, uint32_t now) {
-    return queue.add(numbered(n), hash(numbered(n)), now);
+    return queue.add(numbered(n), hash(numbered(n)), now, listener, 1000);
   }
   half_open* find(uint32_t n) { return queue.find(numbered(n), hash(numbered(n))); }
   unsigned run(uint32_t now) {
@@ -135,6 +135,7 @@ struct openings {
     return answers;
   }
   syn_queue queue;
+  backlog listener = {};
 };
 
 TEST(syn_queue, answers_again_ever_less_often_and_gives_up) {
@@ -159,20 +160,43 @@ TEST(syn_queue, answers_again_ever_less_often_and_gives_up) {
 TEST(syn_queue, is_bounded_and_gives_back_what_it_takes) {
   const size_t before = live.size();
   openings o;
-  for (uint32_t n = 0; n < 100; ++n)
+  for (uint32_t n = 0; n < 50; ++n)
     ASSERT_TRUE(o.add(n, 0));
-  EXPECT_FALSE(o.add(100, 0));
-  o.queue.remove(*o.find(50), hash(numbered(50)));
-  EXPECT_FALSE(o.find(50));
+  EXPECT_FALSE(o.add(100, 0)); // not more than are free
+  o.queue.remove(*o.find(30), hash(numbered(30)));
+  EXPECT_FALSE(o.find(30));
   EXPECT_TRUE(o.add(100, 0));
   allocations_left = 0;
-  o.queue.remove(*o.find(51), hash(numbered(51)));
+  o.queue.remove(*o.find(31), hash(numbered(31)));
   EXPECT_FALSE(o.add(101, 0));
   allocations_left = -1;
   for (uint32_t now = 0; now < 70'000; now += 500)
     o.run(now);
   EXPECT_EQ(o.queue.count(), 0u);
+  EXPECT_EQ(o.listener.records, 0u);
   EXPECT_EQ(live.size(), before);
+}
+
+TEST(syn_queue, a_listener_leaves_something_for_the_others) {
+  openings o;
+  constexpr unsigned listeners = 4;
+  backlog b[listeners] = {};
+  uint32_t n = 0;
+  const auto flood = [&](unsigned at, unsigned most) {
+    while (o.queue.add(numbered(n), hash(numbered(n)), 0, b[at], most))
+      ++n;
+    return b[at].records;
+  };
+  EXPECT_EQ(flood(0, 10), 10u);   // its own bound
+  EXPECT_EQ(flood(1, 1000), 45u); // half of what is left
+  EXPECT_EQ(flood(2, 1000), 23u);
+  EXPECT_EQ(flood(3, 1000), 11u);
+  EXPECT_EQ(o.queue.count(), 89u);
+  backlog quiet = {};
+  EXPECT_TRUE(o.queue.add(numbered(n), hash(numbered(n)), 0, quiet, 1000));
+  EXPECT_EQ(flood(1, 1000), 45u); // no more while others have theirs
+  for (uint32_t now = 0; now < 70'000; now += 500)
+    o.run(now);
 }
 
 std::vector<backlog_place*> in_line(const backlog& b, uint8_t queue) {
@@ -212,10 +236,11 @@ TEST(backlog, places_leave_from_anywhere_and_queues_are_apart) {
 
 TEST(syn_queue, who_waits_is_not_answered_again_and_given_up) {
   openings o;
-  backlog b = {};
+  backlog& b = o.listener;
   for (uint32_t n = 0; n < 5; ++n)
     ASSERT_TRUE(o.add(n, 0));
   for (uint32_t n : {3, 1, 4, 0}) {
+    leave_queue(o.find(n)->place);
     enter_queue(b, backlog_waiting, o.find(n)->place);
     o.queue.be_patient(*o.find(n), 500);
   }

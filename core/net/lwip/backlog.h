@@ -13,12 +13,13 @@ struct backlog_place {
   uint8_t is_record; /* of the half-open connections (core/net/syn_queue.hh); else a socket */
 };
 
-enum { backlog_waiting, backlog_accepted, backlog_queues };
+enum { backlog_half_open, backlog_waiting, backlog_accepted, backlog_queues };
 
 struct backlog {
   struct {
     struct backlog_place *first, *last;
   } queues[backlog_queues];
+  uint32_t records; /* in them */
   struct backlog *next_with_room;
   uint8_t has_room;
 };
