@@ -448,6 +448,21 @@ def test_a_reset_leaves_the_line(peer):
         c.send("R")
 
 
+def test_a_closed_listener_refuses_who_waits(peer):
+    accepted, waiting = confirmed(peer), confirmed(peer)
+    half_open = Connection(peer, NARROW)
+    half_open.send("S")
+    half_open.ack = (half_open.wait(lambda t: t.flags.S and t.flags.A).seq + 1) & 0xFFFFFFFF
+    peer.send(peer.ip() / UDP(sport=peer.port(), dport=5000) / Raw(b"reopen"))
+    assert accepted.wait(lambda t: t.flags.R)
+    assert waiting.wait(lambda t: t.flags.R)
+    half_open.send("A")
+    assert half_open.wait(lambda t: t.flags.R)
+    c = confirmed(peer)
+    assert peer.tell("accept") == c.our_port
+    c.send("R")
+
+
 # --- a flood
 
 

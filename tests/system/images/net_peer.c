@@ -9,6 +9,7 @@
  *               /proc/net/netstat that tell of segments that took the short way
  *   call        connects to port 11 from here; answers the port it comes from
  *   accept      the next connection of port 11; answers its other port, -1 if there is none
+ *   reopen      closes port 11 and opens it again
  *   count       answers how many connections are open */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -86,7 +87,14 @@ static int predicted(int field) {
   return n == 3 && field >= 0 && field < 3 ? (int)counts[field] : -1;
 }
 
-static int narrow;
+static int narrow = -1;
+
+static int open_narrow(void) {
+  close(narrow);
+  narrow = bound(SOCK_STREAM, NARROW);
+  must(listen(narrow, 0) == 0, "listen");
+  return 1;
+}
 
 static int port_of(int (*name)(int, struct sockaddr*, socklen_t*), int fd) {
   struct sockaddr_in a = {0};
@@ -135,6 +143,8 @@ static void command(int fd) {
   }
   if (!strcmp(text, "call"))
     answer = call_narrow();
+  if (!strcmp(text, "reopen"))
+    answer = open_narrow();
   if (!strcmp(text, "accept"))
     answer = accept_narrow();
   if (!strncmp(text, "predicted ", 10))
@@ -182,8 +192,7 @@ int main(void) {
     p[i].fd = bound(SOCK_STREAM, ports[i]);
     must(listen(p[i].fd, 64) == 0, "listen");
   }
-  narrow = bound(SOCK_STREAM, NARROW);
-  must(listen(narrow, 0) == 0, "listen");
+  open_narrow();
   p[LISTENERS].fd = bound(SOCK_DGRAM, COMMANDS);
   p[LISTENERS + 1].fd = bound(SOCK_DGRAM, ECHO);
   printf("ready\n");
