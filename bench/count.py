@@ -264,7 +264,8 @@ LOOPBACK = {"one": ("round trip, one thread", 1000, 11000),
             "threads": ("round trip, two threads", 1000, 11000),
             "epoll": ("round trip, epoll", 1000, 11000),
             "bulk": ("MB", 16, 80),
-            "connect": ("connection", 100, 1100)}
+            "connect": ("connection", 100, 1100),
+            "crowd": ("connection, among 500 listeners", 100, 1100)}
 
 
 def loopback(app, **how):

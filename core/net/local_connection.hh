@@ -6,6 +6,7 @@
 // Invariants, all under the stack's lock
 //   1. A socket's connection_ and the connection's entry in ends[] point at each other, or the
 //      entry is null and the socket has left. A socket with a connection has no control block.
+//      A socket in a connection has its place among the users of its port.
 //   2. A socket leaves when it is closed or the connection is reset, always before it is destroyed;
 //      the one that leaves last frees the connection. Neither owns the other: who is left alone
 //      sees it by the null entry.
@@ -29,8 +30,15 @@ namespace oblako::net {
 
 class tcp_socket;
 
+// One of them, also chained with the others of its port (tcp_ports.hh).
+struct local_end {
+  tcp_socket* socket = nullptr;
+  local_end* port_next = nullptr;
+  local_end** port_link = nullptr; // what points here
+};
+
 struct local_connection {
-  tcp_socket* ends[2] = {}; // who connected, who was listening
+  local_end ends[2]; // who connected, who was listening
   local_connection* next = nullptr;
   local_connection** link = nullptr; // what points here
 };
@@ -42,9 +50,9 @@ extern local_connection* local_connections;
 template <class Visitor>
 void for_each_local_end(Visitor visit) {
   for (const local_connection* c = local_connections; c; c = c->next)
-    for (tcp_socket* s : c->ends)
-      if (s)
-        visit(*s);
+    for (const local_end& e : c->ends)
+      if (e.socket)
+        visit(*e.socket);
 }
 
 // True for the addresses that packets never leave for, 127.0.0.0/8 as a whole among them.

@@ -8,8 +8,7 @@ namespace oblako::net {
 namespace {
 
 // A few connections, each once. All zero: no byte of the image.
-template <unsigned most>
-class connections {
+class few_connections {
 public:
   // False: there is no room.
   bool add(tcp_pcb* c) {
@@ -30,15 +29,26 @@ public:
   tcp_pcb* take() { return items_[--count_]; } // nullptr: gone
 
 private:
+  static constexpr unsigned most = 16;
   tcp_pcb* items_[most];
   unsigned count_;
 };
 
 // More connections than these with large segments in one batch are acknowledged one by one.
-constinit connections<16> to_acknowledge = {};
-// More than these, and all connections are looked through.
-constinit connections<32> refused = {};
-bool more_refused;
+constinit few_connections to_acknowledge = {};
+
+// Those that had something to send and could not, longest first. A connection is in it once, and
+// leaves it before it is freed.
+tcp_pcb* first_refused;
+tcp_pcb** last_refused = &first_refused; // where the next goes
+
+void forget_refused(tcp_pcb* c) {
+  if (!c->refused_link)
+    return;
+  *c->refused_link = c->refused_next;
+  (c->refused_next ? c->refused_next->refused_link : last_refused) = c->refused_link;
+  c->refused_link = nullptr;
+}
 
 } // namespace
 
@@ -50,20 +60,17 @@ void send_due_acks() {
 }
 
 void send_refused() {
-  if (more_refused) {
-    more_refused = false;
-    refused = {};
-    return tcp_txnow();
-  }
   // Who is refused again ends the round: the device is full.
-  while (!refused.empty())
-    if (tcp_pcb* c = refused.take(); c && (c->flags & TF_NAGLEMEMERR) && tcp_output(c) != ERR_OK)
+  while (tcp_pcb* c = first_refused) {
+    forget_refused(c);
+    if ((c->flags & TF_NAGLEMEMERR) && tcp_output(c) != ERR_OK)
       break;
+  }
 }
 
-void forget_deferred(const tcp_pcb* c) {
+void forget_deferred(tcp_pcb* c) {
   to_acknowledge.forget(c);
-  refused.forget(c);
+  forget_refused(c);
 }
 
 } // namespace oblako::net
@@ -76,6 +83,10 @@ extern "C" void oblako_tcp_ack_soon(tcp_pcb* c) {
 }
 
 extern "C" void oblako_tcp_refused(tcp_pcb* c) {
-  if (!refused.add(c))
-    more_refused = true;
+  if (c->refused_link)
+    return;
+  c->refused_next = nullptr;
+  c->refused_link = last_refused;
+  *last_refused = c;
+  last_refused = &c->refused_next;
 }

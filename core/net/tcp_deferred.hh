@@ -12,6 +12,6 @@ void send_due_acks();
 // A device has room again.
 void send_refused();
 // The connection's memory goes.
-void forget_deferred(const tcp_pcb* c);
+void forget_deferred(tcp_pcb* c);
 
 } // namespace oblako::net

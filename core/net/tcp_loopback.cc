@@ -4,6 +4,7 @@
 #include "core/net/pools.hh"
 #include "core/net/port.hh"
 #include "core/net/tcp_lookup.hh"
+#include "core/net/tcp_ports.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/timers.hh"
 #include "lwip/priv/tcp_priv.h"
@@ -33,6 +34,16 @@ void unlink_and_free(local_connection& c) {
   if (c.next)
     c.next->link = c.link;
   mem::release_sized(&c, sizeof c);
+}
+
+// Both ends. False: no memory.
+bool join_ports(local_connection& c, uint16_t first, uint16_t second) {
+  if (!join_port(c.ends[0], first))
+    return false;
+  if (join_port(c.ends[1], second))
+    return true;
+  leave_port(c.ends[0], first);
+  return false;
 }
 
 bool is_loopback(const ip_addr_t& a) {
@@ -84,12 +95,14 @@ void tcp_socket::release_block() {
 bool tcp_socket::connection_exists(const endpoint& local, const endpoint& remote) {
   if (oblako_tcp_find(&local.ip, local.port, &remote.ip, remote.port))
     return true;
-  bool found = false;
-  for_each_local_end([&](const tcp_socket& s) {
-    found |= s.local_.port == local.port && s.remote_.port == remote.port &&
-             ip_addr_cmp(&s.local_.ip, &local.ip) && ip_addr_cmp(&s.remote_.ip, &remote.ip);
-  });
-  return found;
+  const port_users* users = users_of(local.port);
+  for (const local_end* e = users ? users->joined : nullptr; e; e = e->port_next) {
+    const tcp_socket& s = *e->socket;
+    if (s.remote_.port == remote.port && ip_addr_cmp(&s.local_.ip, &local.ip) &&
+        ip_addr_cmp(&s.remote_.ip, &remote.ip))
+      return true;
+  }
+  return false;
 }
 
 // Errors: again (lwIP has to do it), addrnotavail, netunreach, nobufs. A refusal is no error here.
@@ -123,15 +136,15 @@ result<void> tcp_socket::connect_locally(const endpoint& remote) {
 result<void> tcp_socket::join(tcp_socket& listener, const endpoint& local, const endpoint& remote) {
   auto made = mem::make<local_connection>();
   auto accepted = make_accepted(listener);
-  if (!made.ok() || !accepted.ok())
+  if (!made.ok() || !accepted.ok() || !join_ports(**made, local.port, remote.port))
     return error::nobufs;
   local_connection& c = *made.take().release();
   tcp_socket& other = *accepted.take().leak(); // the queue's reference
-  c.ends[0] = this;
-  c.ends[1] = &other;
+  c.ends[0].socket = this;
+  c.ends[1].socket = &other;
   link(c);
   release_block();
-  for (tcp_socket* s : c.ends) {
+  for (tcp_socket* s : {this, &other}) {
     __atomic_store_n(&s->connection_, &c, __ATOMIC_RELAXED); // read without the lock
     s->phase_ = phase::connected;
     s->full_ = false;
@@ -155,14 +168,16 @@ void tcp_socket::connect_again() {
 // --- parting
 
 tcp_socket* tcp_socket::other_end() const {
-  return connection_->ends[connection_->ends[0] == this];
+  return connection_->ends[connection_->ends[0].socket == this].socket;
 }
 
 void tcp_socket::leave_connection() {
   local_connection& c = *connection_;
   __atomic_store_n(&connection_, nullptr, __ATOMIC_RELAXED); // read without the lock
-  (c.ends[0] == this ? c.ends[0] : c.ends[1]) = nullptr;
-  if (!c.ends[0] && !c.ends[1])
+  local_end& own = c.ends[c.ends[0].socket != this];
+  leave_port(own, local_.port);
+  own.socket = nullptr;
+  if (!c.ends[0].socket && !c.ends[1].socket)
     unlink_and_free(c);
 }
 

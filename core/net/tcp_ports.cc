@@ -1,9 +1,9 @@
-// The table of local TCP ports (patch 52): each port in use has a record with the control blocks
-// that have it, so that bind(), the choice of a port and a SYN look at nobody else's.
+// The table of local TCP ports (patch 52): each port in use has a record with those who have it, so
+// that bind(), the choice of a port and a SYN look at nobody else's.
 //
-// Invariants: a block with a local port, and a listener, is in the chain of its port's record, and
-// port_link then points at what points at it; a record without blocks and listeners is freed. The
-// blocks of a port are in no order. Guarded by the stack's lock.
+// Invariants: a block with a local port, a listener and a joined socket's end are in the chain of
+// their port's record, and port_link then points at what points at them; a record without any is
+// freed. The users of a port are in no order. Guarded by the stack's lock.
 #include "core/net/tcp_ports.hh"
 
 #include "core/base/types.hh"
@@ -13,6 +13,7 @@
 #include "core/net/backlog.hh"
 #include "core/net/port.hh"
 #include "core/net/tcp_lookup.hh"
+#include "core/net/tcp_socket.hh"
 #include "hooks.h"
 
 namespace oblako::net {
@@ -48,14 +49,14 @@ void link_in(block*& first, block* b) {
 }
 
 template <class block>
-void take_out(block* b) {
+void take_out(block* b, uint16_t port) {
   *b->port_link = b->port_next;
   if (b->port_next)
     b->port_next->port_link = b->port_link;
   b->port_link = nullptr;
-  port_users** link = find_link(b->local_port);
+  port_users** link = find_link(port);
   port_users* u = *link;
-  if (u->blocks || u->listeners)
+  if (u->blocks || u->listeners || u->joined)
     return;
   *link = u->in_bucket;
   mem::release_sized(u, sizeof *u);
@@ -89,7 +90,23 @@ bool port_taken_towards(uint16_t port, const ip_addr_t& remote_ip, uint16_t remo
     if (c->state == CLOSED ||
         (c->remote_port == remote_port && ip_addr_cmp(&c->remote_ip, &remote_ip)))
       return true;
+  for (const local_end* e = u->joined; e; e = e->port_next) {
+    const endpoint& remote = e->socket->remote();
+    if (remote.port == remote_port && ip_addr_cmp(&remote.ip, &remote_ip))
+      return true;
+  }
   return false;
+}
+
+bool join_port(local_end& e, uint16_t port) {
+  port_users* u = find_or_make(port);
+  if (u)
+    link_in(u->joined, &e);
+  return u != nullptr;
+}
+
+void leave_port(local_end& e, uint16_t port) {
+  take_out(&e, port);
 }
 
 tcp_pcb_listen* find_listener(const ip_addr_t& local_ip, uint16_t local_port,
@@ -129,7 +146,7 @@ err_t oblako_tcp_bound(tcp_pcb* c) {
 
 void oblako_tcp_unbound(tcp_pcb* c) {
   if (c->port_link)
-    take_out(c);
+    take_out(c, c->local_port);
 }
 
 // The block that becomes the listener still has the port, so its record is there.
@@ -139,7 +156,7 @@ void oblako_tcp_listening(tcp_pcb_listen* l) {
 }
 
 void oblako_tcp_listen_closed(tcp_pcb_listen* l) {
-  take_out(l);
+  take_out(l, l->local_port);
   leave_listener(*l);
 }
 

@@ -1,16 +1,19 @@
 // Private to core/net: who has which local port of TCP (tcp_ports.cc).
 #pragma once
 
+#include "core/net/local_connection.hh"
 #include "lwip/tcp.h"
 #include <stdint.h>
 
 namespace oblako::net {
 
-// The control blocks with one local port, chained by port_next; a port that nobody has has none.
+// The control blocks and joined sockets with one local port, chained by port_next; a port that
+// nobody has has none.
 struct port_users {
   port_users* in_bucket;
   tcp_pcb* blocks; // bound, connecting, connected, closing
   tcp_pcb_listen* listeners;
+  local_end* joined;
   uint16_t port;
 };
 
@@ -21,5 +24,9 @@ const port_users* users_of(uint16_t port);
 // port is somebody's who asked for it and is not connected. As on Linux, connections to different
 // places may share a port that was chosen for them.
 bool port_taken_towards(uint16_t port, const ip_addr_t& remote_ip, uint16_t remote_port);
+
+// False: no memory.
+bool join_port(local_end& e, uint16_t port);
+void leave_port(local_end& e, uint16_t port);
 
 } // namespace oblako::net

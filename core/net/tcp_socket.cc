@@ -72,15 +72,7 @@ result<void> tcp_socket::ensure_block() {
 
 bool tcp_socket::port_used(uint16_t port, const void* towards) {
   const auto* remote = static_cast<const endpoint*>(towards);
-  if (remote ? port_taken_towards(port, remote->ip, remote->port) : users_of(port) != nullptr)
-    return true;
-  bool used = false;
-  for_each_local_end([&](const tcp_socket& s) {
-    used |=
-        s.local_.port == port &&
-        (!remote || (s.remote_.port == remote->port && ip_addr_cmp(&s.remote_.ip, &remote->ip)));
-  });
-  return used;
+  return remote ? port_taken_towards(port, remote->ip, remote->port) : users_of(port) != nullptr;
 }
 
 // True if another socket has this address or part of it, and would compete. As on Linux,
@@ -103,14 +95,13 @@ bool tcp_socket::address_taken(const tcp_pcb* self, const ip_addr_t& ip, uint16_
   for (const tcp_pcb* c = users ? users->blocks : nullptr; c; c = c->port_next)
     if (c != self && !(reuse && (c->so_options & SOF_REUSEADDR)) && competes(*c))
       return true;
-  bool taken = false;
-  for_each_local_end([&](const tcp_socket& s) {
-    const auto& had = s.settings_;
-    taken |= s.local_.port == port && addresses_overlap(s.local_.ip, ip) &&
-             !(wanted.reuse_port && had.reuse_port) &&
-             !(reuse && (had.reuse_address || had.reuse_port));
-  });
-  return taken;
+  for (const local_end* e = users ? users->joined : nullptr; e; e = e->port_next) {
+    const auto& had = e->socket->settings_;
+    if (addresses_overlap(e->socket->local_.ip, ip) && !(wanted.reuse_port && had.reuse_port) &&
+        !(reuse && (had.reuse_address || had.reuse_port)))
+      return true;
+  }
+  return false;
 }
 
 result<void> tcp_socket::bind(const socket_address& local) {

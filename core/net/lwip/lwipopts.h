@@ -118,12 +118,15 @@ extern uint32_t oblako_tcp_send_buffer;
 #define TCP_SYNMAXRTX 6
 #define TCP_MAXRTX 15
 /* What this port keeps with a connection: its timer; its place among those whose socket is closed
- * (core/net/tcp_watch.cc); its recovery from loss, and where that ends; since when its challenges
+ * (core/net/tcp_watch.cc), and among those that could not send (core/net/tcp_deferred.cc); its
+ * recovery from loss, and where that ends; since when its challenges
  * are counted, and how many there were. */
 #define TCP_PCB_PORT_FIELDS                                                                        \
   struct wheel_timer timer;                                                                        \
   struct tcp_pcb *orphan_next;                                                                     \
   struct tcp_pcb **orphan_link;                                                                    \
+  struct tcp_pcb *refused_next;                                                                    \
+  struct tcp_pcb **refused_link;                                                                   \
   struct tcp_recovery recovery;                                                                    \
   uint32_t recover, challenged;                                                                    \
   uint8_t challenges;

@@ -5,6 +5,7 @@
 //   epoll    the same, the answering thread waiting in epoll_wait()
 //   bulk     COUNT megabytes from one thread to another, 64 kB at a time
 //   connect  COUNT connections opened, accepted and closed
+//   crowd    the same, with 500 other listeners, each with a connection
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -33,6 +34,23 @@ static void connected(int s[2]) {
   must((s[1] = accept(listener, NULL, NULL)) >= 0, "accept");
   for (int i = 0; i < 2; ++i)
     setsockopt(s[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static void crowd(void) {
+  const struct sockaddr_in own = address;
+  const int its_listener = listener;
+  int s[2];
+  for (int i = 0; i < 500; ++i) {
+    socklen_t length = sizeof address;
+    address.sin_port = 0;
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    bind(listener, (struct sockaddr*)&address, sizeof address);
+    must(listen(listener, 16) == 0, "listen");
+    getsockname(listener, (struct sockaddr*)&address, &length);
+    connected(s);
+  }
+  address = own;
+  listener = its_listener;
 }
 
 static void say(int s, char* message) {
@@ -98,6 +116,9 @@ int main(int argc, char** argv) {
   int s[2];
   char message[64] = "ping";
   connected(s);
+  const int crowded = !strcmp(what, "crowd");
+  if (crowded)
+    crowd();
   if (!strcmp(what, "threads"))
     with_thread(s, answer, count);
   else if (!strcmp(what, "epoll"))
@@ -106,7 +127,7 @@ int main(int argc, char** argv) {
     with_thread(s, swallow, count);
   else
     for (long i = 0; i < count; ++i) {
-      if (!strcmp(what, "connect")) {
+      if (crowded || !strcmp(what, "connect")) {
         close(s[0]), close(s[1]);
         connected(s);
         continue;
