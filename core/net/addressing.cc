@@ -4,6 +4,7 @@
 #include "core/fs/node.hh"
 #include "core/log/log.hh"
 #include "core/net/address_config.hh"
+#include "hooks.h"
 #include "lwip/dhcp.h"
 #include "lwip/dns.h"
 #include "lwip/netif.h"
@@ -49,9 +50,15 @@ void announce(netif& n, const char* how) {
 void status_changed(netif* n) {
   static ip4_addr_t announced[max_interfaces];
   ip4_addr_t& last = announced[n->num % max_interfaces];
-  if (!dhcp_supplied_address(n) || ip4_addr_cmp(&last, netif_ip4_addr(n)))
+  if (ip4_addr_cmp(&last, netif_ip4_addr(n)))
+    return;
+  if (ip4_addr_isany_val(*netif_ip4_addr(n)))
+    log::info("net: %c%c%d has no IPv4 address any more", n->name[0], n->name[1], n->num - 1);
+  else if (!dhcp_supplied_address(n))
     return;
   last = *netif_ip4_addr(n);
+  if (ip4_addr_isany_val(last))
+    return;
   write_resolver_file();
   announce(*n, "DHCP");
 }
@@ -160,6 +167,14 @@ void keep_addresses(netif& n) {
 extern "C" void dns_setserver(u8_t number, const ip_addr_t* server) {
   if (number < DNS_MAX_SERVERS && server && IP_IS_V4(server))
     oblako::net::name_servers[number] = ip4_addr_get_u32(ip_2_ip4(server));
+}
+
+// An address a host can have, a mask of leading ones and a lease. In the host's byte order; without
+// a mask all ones, without a lease 0.
+extern "C" u8_t oblako_dhcp_usable(u32_t address, u32_t mask, u32_t lease) {
+  const uint32_t first = address >> 24, host = address & ~mask;
+  return lease != 0 && mask != 0 && (~mask & (~mask + 1)) == 0 && first != 0 && first != 127 &&
+         first < 224 && (~mask <= 1 || (host != 0 && host != ~mask));
 }
 
 // gw6=, before any router that announced itself (nd6.c).

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
+from tests.system.dhcp_server import DhcpServer  # noqa: E402
 from tests.system.guest import GUEST, HOST, MAC, PREFIX, Guest  # noqa: E402
 from vmkit import netns, vm  # noqa: E402
 
@@ -112,3 +113,18 @@ def namespace_with_tap():
         with namespace.entered():
             namespace.add_tap("tap0", f"{HOST}/{PREFIX}", guest=GUEST, mac=MAC)
         yield namespace
+
+
+@pytest.fixture
+def dhcp():
+    servers = []
+
+    def serve(guest_or_namespace, **how):
+        with guest_or_namespace.entered():
+            server = DhcpServer("tap0", **how)
+        servers.append(server)
+        return server
+
+    yield serve
+    for server in servers:
+        server.stop()

@@ -3,10 +3,15 @@
 import socket
 import struct
 import threading
+from collections import namedtuple
 
+IP_PKTINFO = 8
 COOKIE = b"\x63\x82\x53\x63"
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE = range(1, 8)
-MASK, ROUTER, DNS, REQUESTED, LEASE, KIND, SERVER = 1, 3, 6, 50, 51, 53, 54
+MASK, ROUTER, DNS, REQUESTED, LEASE, KIND, SERVER, T1, T2 = 1, 3, 6, 50, 51, 53, 54, 58, 59
+
+# What a client said: the kind, the address it has, and where it sent it.
+Message = namedtuple("Message", "kind client to")
 
 
 def parse_options(data):
@@ -23,16 +28,24 @@ def parse_options(data):
 
 class DhcpServer(threading.Thread):
     """Leases `guest` to whoever asks on `interface`. Make it inside the network namespace.
-    `log` holds the kinds of the messages received; `silent` DISCOVERs are ignored first."""
+    `log` holds the kinds of the messages received, `heard` more of each; `silent` DISCOVERs are
+    ignored first. While it runs: what is sent to the addresses in `mute` is not answered, `refuse` answers every REQUEST with a NAK,
+    `moves` confirms another address than was asked for, `rubbish` holds what is said before each
+    answer: changes of its options (None takes one away), or of the address under "address";
+    `always` what is changed in the answers themselves."""
 
     def __init__(self, interface, server="172.44.0.1", guest="172.44.0.2", lease=3600, silent=0):
         super().__init__(daemon=True)
         self.server, self.guest, self.lease, self.silent = server, guest, lease, silent
-        self.log = []
+        self.log, self.heard = [], []
+        self.mute = set()
+        self.refuse = self.moves = False
+        self.rubbish, self.always = [], {}
         self.requests_answered = 0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         self._socket.bind(("0.0.0.0", 67))
         self._socket.settimeout(0.2)
         self._stop_asked = threading.Event()
@@ -46,7 +59,7 @@ class DhcpServer(threading.Thread):
     def run(self):
         while not self._stop_asked.is_set():
             try:
-                request, sender = self._socket.recvfrom(2048)
+                request, about, _, sender = self._socket.recvmsg(2048, 64)
             except TimeoutError:
                 continue
             except OSError:
@@ -56,8 +69,9 @@ class DhcpServer(threading.Thread):
             options = parse_options(request[240:])
             kind = options.get(KIND, b"\0")[0]
             self.log.append(kind)
-            answer = self.answer_to(kind, options, request)
-            if answer is not None:
+            self.heard.append(Message(kind, socket.inet_ntoa(request[12:16]),
+                                      socket.inet_ntoa(about[0][2][8:12])))
+            for answer in self.answers_to(kind, options, request):
                 # A client without an address hears broadcasts; one that renews is asked directly.
                 to = "255.255.255.255" if sender[0] == "0.0.0.0" else sender[0]
                 try:
@@ -65,6 +79,14 @@ class DhcpServer(threading.Thread):
                 except OSError:
                     return
                 self.requests_answered += kind == REQUEST
+
+    def answers_to(self, kind, options, request):
+        heard = self.heard[-1].to not in self.mute
+        answer = self.answer_to(kind, options, request) if heard else None
+        if answer is None:
+            return []
+        answered = OFFER if kind == DISCOVER else ACK
+        return [self.reply(answered, request, r) for r in self.rubbish] + [answer]
 
     def answer_to(self, kind, options, request):
         if kind == DISCOVER:
@@ -76,20 +98,25 @@ class DhcpServer(threading.Thread):
             if options.get(SERVER, self.packed(self.server)) != self.packed(self.server):
                 return None  # it took another server's offer
             wanted = options.get(REQUESTED, request[12:16])
-            return self.reply(ACK if wanted == self.packed(self.guest) else NAK, request)
+            good = not self.refuse and (self.moves or wanted == self.packed(self.guest))
+            return self.reply(ACK if good else NAK, request)
         return None
 
     @staticmethod
     def packed(address):
         return socket.inet_aton(address)
 
-    def reply(self, kind, request):
-        address = "0.0.0.0" if kind == NAK else self.guest
+    def reply(self, kind, request, changes=None):
+        changes = dict(changes or {})
+        address = changes.pop("address", "0.0.0.0" if kind == NAK else self.guest)
         head = struct.pack("!BBBB4sHH4s4s4s4s", 2, 1, 6, 0, request[4:8], 0, 0x8000, bytes(4),
                            self.packed(address), self.packed(self.server), bytes(4))
-        options = [(KIND, bytes([kind])), (SERVER, self.packed(self.server))]
+        options = {KIND: bytes([kind]), SERVER: self.packed(self.server)}
         if kind != NAK:
-            options += [(MASK, self.packed("255.255.255.0")), (ROUTER, self.packed(self.server)),
-                        (DNS, self.packed(self.server)), (LEASE, struct.pack("!I", self.lease))]
-        body = b"".join(bytes([o, len(v)]) + v for o, v in options) + b"\xff"
+            options |= {MASK: self.packed("255.255.255.0"), ROUTER: self.packed(self.server),
+                        DNS: self.packed(self.server), LEASE: struct.pack("!I", self.lease)}
+            options |= self.always
+        options |= changes
+        body = b"".join(bytes([o, len(v)]) + v for o, v in options.items() if v is not None)
+        body += b"\xff"
         return (head + request[28:44] + bytes(192) + COOKIE + body).ljust(300, b"\0")

@@ -152,6 +152,10 @@ struct udp_pcb *oblako_udp_receiver(struct udp_pcb *found, u16_t remote_port);
 void oblako_icmp_unreachable(struct pbuf *p, u16_t ip_header);
 #define LWIP_HOOK_ICMP_UNREACHABLE oblako_icmp_unreachable
 
+/* Whether an answer of a DHCP server is one to take (patch 54, core/net/addressing.cc). */
+u8_t oblako_dhcp_usable(u32_t address, u32_t mask, u32_t lease);
+#define LWIP_HOOK_DHCP_USABLE oblako_dhcp_usable
+
 /* The IPv6 gateway the command line gives (core/net/addressing.cc). */
 const ip6_addr_t *oblako_nd6_gateway(struct netif *n, const ip6_addr_t *to);
 #define LWIP_HOOK_ND6_GET_GW oblako_nd6_gateway

@@ -60,6 +60,7 @@
 #define LWIP_DNS 1
 #define DNS_MAX_SERVERS 3
 #define LWIP_DHCP 1
+#define DHCP_COARSE_TIMER_SECS 1 /* what a lease is counted in (patch 54) */
 #define DHCP_DOES_ARP_CHECK 0 /* it costs seconds */
 #define LWIP_DHCP_BOOTP_FILE 0
 
