@@ -1,12 +1,11 @@
 #include "core/net/addressing.hh"
 
 #include "core/boot/options.hh"
-#include "core/fs/node.hh"
 #include "core/log/log.hh"
 #include "core/net/address_config.hh"
+#include "core/net/name_servers.hh"
 #include "hooks.h"
 #include "lwip/dhcp.h"
-#include "lwip/dns.h"
 #include "lwip/netif.h"
 
 namespace oblako::net {
@@ -14,21 +13,9 @@ namespace {
 
 constexpr unsigned max_interfaces = 16; // devices (8, device.hh) and the loopback
 
-uint32_t name_servers[DNS_MAX_SERVERS]; // network byte order, 0: none
-
 size_t append_address(char* to, size_t room, const char* before, uint32_t a, const char* after) {
   return log::format(to, room, "%s%u.%u.%u.%u%s", before, a & 0xff, a >> 8 & 0xff, a >> 16 & 0xff,
                      a >> 24, after);
-}
-
-void write_resolver_file() {
-  char text[128];
-  size_t length = 0;
-  for (uint32_t server : name_servers)
-    if (server != 0)
-      length += append_address(text + length, sizeof text - length, "nameserver ", server, "\n");
-  if (fs::write_boot_file && length != 0)
-    (void)fs::write_boot_file("/etc/resolv.conf", text, length);
 }
 
 int prefix_length(uint32_t mask) {
@@ -59,16 +46,14 @@ void status_changed(netif* n) {
   last = *netif_ip4_addr(n);
   if (ip4_addr_isany_val(last))
     return;
-  write_resolver_file();
+  refresh_name_servers();
   announce(*n, "DHCP");
 }
 
 void set_static(netif& n, const ipv4_config& config) {
   ip4_addr_t address{config.address}, mask{config.mask}, gateway{config.gateway};
   netif_set_addr(&n, &address, &mask, &gateway);
-  for (unsigned i = 0; i < config.name_server_count; ++i)
-    name_servers[i] = config.name_servers[i];
-  write_resolver_file();
+  set_name_servers(config.name_servers, config.name_server_count);
   announce(n, "ip=");
 }
 
@@ -162,12 +147,6 @@ void keep_addresses(netif& n) {
 }
 
 } // namespace oblako::net
-
-// What a DHCP server says about name servers (see LWIP_DNS in lwipopts.h).
-extern "C" void dns_setserver(u8_t number, const ip_addr_t* server) {
-  if (number < DNS_MAX_SERVERS && server && IP_IS_V4(server))
-    oblako::net::name_servers[number] = ip4_addr_get_u32(ip_2_ip4(server));
-}
 
 // An address a host can have, a mask of leading ones and a lease. In the host's byte order; without
 // a mask all ones, without a lease 0.

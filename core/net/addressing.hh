@@ -1,6 +1,5 @@
 // How an interface gets its addresses: from the command line, or by DHCP, which sends its first
-// packet at once and holds nothing up; IPv6 by router advertisements. Name servers go into
-// /etc/resolv.conf.
+// packet at once and holds nothing up; IPv6 by router advertisements.
 #pragma once
 
 struct netif;

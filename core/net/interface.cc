@@ -8,6 +8,7 @@
 #include "core/net/checksum.hh"
 #include "core/net/device.hh"
 #include "core/net/interface_internal.hh"
+#include "core/net/name_servers.hh"
 #include "core/net/pools.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
@@ -407,6 +408,7 @@ void disable_device_interrupts() {
 }
 
 void check_links() {
+  refresh_name_servers();
   for (unsigned k = 0; k < interface_count; ++k) {
     interface& i = *interfaces[k];
     if (i.dev->take_announce_request())

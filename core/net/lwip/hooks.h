@@ -156,6 +156,11 @@ void oblako_icmp_unreachable(struct pbuf *p, u16_t ip_header);
 u8_t oblako_dhcp_usable(u32_t address, u32_t mask, u32_t lease);
 #define LWIP_HOOK_DHCP_USABLE oblako_dhcp_usable
 
+/* A name server that a router announces, with its lifetime in seconds (patch 55,
+ * core/net/name_servers.cc). */
+void oblako_nd6_rdnss(struct netif *n, const ip6_addr_t *server, u32_t lifetime);
+#define LWIP_HOOK_ND6_RDNSS oblako_nd6_rdnss
+
 /* The IPv6 gateway the command line gives (core/net/addressing.cc). */
 const ip6_addr_t *oblako_nd6_gateway(struct netif *n, const ip6_addr_t *to);
 #define LWIP_HOOK_ND6_GET_GW oblako_nd6_gateway

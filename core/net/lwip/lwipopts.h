@@ -56,7 +56,7 @@
 #define LWIP_IGMP 0
 #define LWIP_AUTOIP 0
 /* The libc has its own resolver; this only makes DHCP ask for name servers. dns.c is not compiled,
- * core/net/address_config.cc has the two functions that are called. */
+ * core/net/name_servers.cc has the function that is called. */
 #define LWIP_DNS 1
 #define DNS_MAX_SERVERS 3
 #define LWIP_DHCP 1
