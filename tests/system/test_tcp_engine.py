@@ -272,6 +272,19 @@ def acknowledge(peer, start, have, sack):
     peer.send(ACK, options=options)
 
 
+def test_the_first_large_answer_leaves_in_large_segments(receiver):
+    """The device cuts them, on a connection's first write as on later ones: the initial window of
+    ten MSS is a segment or two, not ten. A device that hands over what it cut makes this fail."""
+    receiver.open(MSS)
+    receiver.say(GET_BIG)
+    lengths = []
+    while sum(lengths) < 10 * 1460:
+        segment = receiver.receive(10, lambda s: s.data)
+        assert segment, lengths
+        lengths.append(len(segment.data))
+    assert max(lengths) > 4 * 1460 and len(lengths) <= 3, lengths
+
+
 @pytest.mark.parametrize("sack", [True, False])
 def test_what_got_lost_is_sent_again_and_nothing_else(receiver, sack):
     """Three losses in one window. With a busy machine in between, the guest's time-out may come
