@@ -321,6 +321,51 @@ def test_what_comes_out_of_order_is_named(peer):
     assert answer and answer.data == b"+PONG\r\n" and not answer.sack_blocks()
 
 
+def blocks(segment, begin):
+    return [(a - begin & 0xFFFFFFFF, b - begin & 0xFFFFFFFF) for a, b in segment.sack_blocks()]
+
+
+def test_what_comes_twice_is_named_first(peer):
+    """RFC 2883: what is there already is reported by the first block, once."""
+    peer.open(MSS + b"\x01\x01\x04\x02")
+    begin = peer.seq
+    pinged(peer)
+    peer.send(ACK | PSH, PING, seq=begin)  # delivered: the block lies before the acknowledgement
+    first = peer.receive()
+    assert first.ack == peer.seq & 0xFFFFFFFF and blocks(first, begin) == [(0, len(PING))]
+    begin = peer.seq
+    for left, right, expected in (
+            (2, 6, [(2, 6)]),
+            (8, 10, [(8, 10), (2, 6)]),
+            (2, 4, [(2, 4), (2, 6), (8, 10)]),  # held: the block that it lies in comes second
+            (4, 8, [(4, 6), (2, 10)]),  # in part
+            (4, 8, [(4, 8), (2, 10)])):
+        peer.send(ACK | PSH, PING[left:right], seq=begin + left)
+        answer = peer.receive()
+        assert answer.ack == begin & 0xFFFFFFFF and blocks(answer, begin) == expected
+    peer.send(ACK | PSH, PING[:3], seq=begin)  # fills the gap, and a part was held
+    answer = peer.receive()
+    assert answer.ack == begin + 10 & 0xFFFFFFFF and blocks(answer, begin) == [(2, 3)]
+    peer.send(ACK | PSH, PING[8:], seq=begin + 8)  # delivered in part
+    peer.seq += len(PING)
+    answer = peer.receive(wanted=lambda s: not s.data)
+    assert answer.ack == peer.seq & 0xFFFFFFFF and blocks(answer, begin) == [(8, 10)]
+
+
+@pytest.mark.parametrize("sack", [True, False])
+def test_what_comes_twice_does_not_replace_what_is_held(peer, sack):
+    peer.open(MSS + (b"\x01\x01\x04\x02" if sack else b""))
+    begin = peer.seq
+    for left, right in ((2, len(PING)), (4, 6)):
+        peer.send(ACK | PSH, PING[left:right], seq=begin + left)
+        answer = peer.receive()
+        assert answer.ack == begin & 0xFFFFFFFF and bool(answer.options) == sack
+    peer.send(ACK | PSH, PING[:2], seq=begin)
+    peer.seq += len(PING)
+    answer = peer.receive(wanted=lambda s: s.data)
+    assert answer and answer.data == b"+PONG\r\n"
+
+
 # --- the end
 
 

@@ -86,6 +86,13 @@ void oblako_tcp_partial(struct tcp_pcb *connection, u32_t bytes);
 #define LWIP_HOOK_TCP_RECOVERING oblako_tcp_recovering
 #define LWIP_HOOK_TCP_PARTIAL oblako_tcp_partial
 
+/* What of the octets from left to right is there already (patch 44, core/net/tcp_held.cc): the first
+ * such part, if the other side is to hear of it; true if all of it is held out of sequence, and
+ * within what. */
+u8_t oblako_tcp_held(const struct tcp_pcb *connection, u32_t left, u32_t right,
+                     struct tcp_sack_range *duplicate, struct tcp_sack_range *around);
+#define LWIP_HOOK_TCP_HELD oblako_tcp_held
+
 /* Timers of connections (patch 30, core/net/tcp_timers.cc). Nothing that begins now is due earlier
  * than OBLAKO_TCP_NEAR, so a timer that fires by then will see to it; but for the probe for a lost
  * tail, with more than a segment in flight. */
