@@ -1,7 +1,8 @@
 // Recovery from loss (patches 33 and 43). With SACK: what is lost is found by what was sent later
 // and arrived (RFC 8985; tcp_scoreboard.cc) or by a time-out; how much may be sent in place of what
 // has arrived is RFC 6937's; a lost tail is probed for (RFC 8985, 7); a window that was reduced for
-// segments which were only late is restored when the other side says that it had them (RFC 2883).
+// segments which were only late is restored when the other side says that it had them (RFC 2883),
+// or when after a time-out something arrives that was sent before it and not again (RFC 5682).
 // Without SACK one segment is sent again for each acknowledgement that closes a part of the gap
 // (RFC 6582).
 //
@@ -19,7 +20,8 @@ namespace oblako::net {
 namespace {
 
 constexpr uint8_t duplicates_for_loss = 3;
-constexpr uint32_t probe_margin = 8; // milliseconds: an acknowledgement may take its time
+constexpr uint8_t patience_lasts = 16; // recoveries (RFC 8985, 6.2 step 4)
+constexpr uint32_t probe_margin = 8;   // milliseconds: an acknowledgement may take its time
 
 enum phase : uint8_t { in_order, disorder, recovery, loss };
 
@@ -54,6 +56,7 @@ void reduce(tcp_pcb& c) {
   r.began = c.lastack;
   r.repeats = 0;
   r.may_undo = 1;
+  r.doubted = r.original = 0;
   c.ssthresh = max_of<tcpwnd_size_t>(min_of(in_flight(c), r.window) / 2, 2u * c.mss);
 }
 
@@ -72,8 +75,7 @@ void begin(tcp_pcb& c, phase p) {
 // The other side had all that was sent again: nothing was lost.
 void undo(tcp_pcb& c) {
   tcp_recovery& r = c.recovery;
-  r.may_undo = 0;
-  r.patience = static_cast<uint8_t>(min_of(r.patience + 1, int{most_patience}));
+  r.may_undo = r.suspect = 0;
   c.ssthresh = max_of(c.ssthresh, static_cast<tcpwnd_size_t>(r.old_threshold));
   if (r.phase == in_order) {
     c.cwnd = max_of(c.cwnd, static_cast<tcpwnd_size_t>(r.old_window));
@@ -84,10 +86,34 @@ void undo(tcp_pcb& c) {
   clear_marks(c, TF_SEG_LOST);
 }
 
+// What it called lost arrives without having been sent again: the time-out came too early.
+void undo_timeout(tcp_pcb& c) {
+  tcp_recovery& r = c.recovery;
+  if (r.phase != loss || !r.suspect || !r.original)
+    return;
+  undo(c);
+  r.delivered = {c.lastack, 0}; // nor has what was sent again overtaken anything
+}
+
 // RFC 2883: the first block repeats what was acknowledged, or lies within the second.
 bool tells_of_duplicate(const tcp_pcb& c, const tcp_sack_range* b, u8_t count) {
   return TCP_SEQ_LEQ(b[0].right, c.lastack) ||
          (count > 1 && TCP_SEQ_GEQ(b[0].left, b[1].left) && TCP_SEQ_LEQ(b[0].right, b[1].right));
+}
+
+// RFC 8985, 6.2 step 4, with a recovery in place of a round trip.
+void be_patient(tcp_recovery& r) {
+  if (!r.doubted)
+    r.patience = static_cast<uint8_t>(min_of(r.patience + 1, int{most_patience}));
+  r.doubted = 1;
+  r.calm = 0;
+}
+
+void note_calm(tcp_recovery& r) {
+  if (!r.doubted && r.patience > 1 && ++r.calm == patience_lasts) {
+    r.patience = 1;
+    r.calm = 0;
+  }
 }
 
 void note_duplicate(tcp_pcb& c, const tcp_sack_range& b) {
@@ -95,6 +121,8 @@ void note_duplicate(tcp_pcb& c, const tcp_sack_range& b) {
   if (!r.may_undo || r.repeats == 0 || TCP_SEQ_LT(b.left, r.began) ||
       TCP_SEQ_GT(b.right, c.recover) || !TCP_SEQ_LT(b.left, b.right))
     return;
+  if (r.phase != loss)
+    be_patient(r);
   r.repeats -= min_of<uint32_t>((b.right - b.left + c.mss - 1) / c.mss, r.repeats);
   if (r.repeats == 0)
     undo(c);
@@ -133,8 +161,23 @@ bool send_again(tcp_pcb& c, tcp_seg& s) {
   return true;
 }
 
+// RFC 5682, 3: the first acknowledgement after a time-out lets two new segments go instead of what
+// is lost. If what comes back then is not about what was sent before, the time-out was right.
+bool tries_new(tcp_pcb& c) {
+  tcp_recovery& r = c.recovery;
+  if (!r.suspect || r.sent == 0)
+    return false;
+  r.suspect = c.snd_nxt == c.recover && c.unsent &&
+              c.snd_wnd >= in_flight(c) + min_of<uint32_t>(c.mss, c.unsent->len);
+  return r.suspect;
+}
+
 // What is lost first, then tcp_output() may send the rest of the allowance.
 void send(tcp_pcb& c, bool at_least_one) {
+  if (tries_new(c)) {
+    c.cwnd = in_flight(c) + 2u * c.mss;
+    return;
+  }
   uint32_t may = allowance(c, in_network(c));
   if (at_least_one)
     may = max_of<uint32_t>(may, c.mss);
@@ -267,9 +310,11 @@ bool recover_from_timeout(tcp_pcb& c) {
   if (!c.unacked || c.unacked->p->ref != 1)
     return false;
   leave_order(c);
+  const bool first = c.recovery.phase < recovery;
   if (c.unacked->flags & TF_SEG_SACKED) // it has thrown away what it had (RFC 2018, 8)
     clear_marks(c, TF_SEG_SACKED);
   begin(c, loss);
+  c.recovery.suspect = first;
   c.recovery.window = c.mss;
   c.bytes_acked = 0;
   all_lost(c);
@@ -281,7 +326,7 @@ void forget_recovery(tcp_pcb& c) {
   tcp_clear_flags(&c, TF_INFR);
   c.dupacks = 0;
   c.recovery.phase = in_order;
-  c.recovery.waiting = c.recovery.probed = 0;
+  c.recovery.waiting = c.recovery.probed = c.recovery.suspect = 0;
   clear_marks(c, TF_SEG_SACKED | TF_SEG_SENT_AGAIN | TF_SEG_LOST);
 }
 
@@ -319,6 +364,7 @@ u8_t oblako_tcp_sack(tcp_pcb* c, const tcp_sack_range* blocks, u8_t count) {
   bool news = false;
   for (; n < count; ++n)
     news |= note_block(*c, blocks[n], known);
+  undo_timeout(*c);
   if (!news && c->recovery.phase == disorder && !any_marked(*c, TF_SEG_SACKED) &&
       !c->recovery.probed)
     back_in_order(*c); // the blocks told nothing that can be used
@@ -334,6 +380,7 @@ void oblako_tcp_duplicate(tcp_pcb* c) {
     leave_order(*c);
     c->unacked->flags |= TF_SEG_LOST;
   }
+  c->recovery.suspect = 0; // RFC 5682, 3 (2a)
   if (c->recovery.phase != in_order)
     advance(*c);
 }
@@ -343,10 +390,14 @@ u8_t oblako_tcp_recovering(tcp_pcb* c, u32_t acknowledged) {
     return newreno_goes_on(*c, acknowledged);
   tcp_recovery& r = c->recovery;
   note_acknowledged(*c, acknowledged);
+  undo_timeout(*c);
   if (r.phase >= recovery && TCP_SEQ_GEQ(acknowledged, c->recover)) {
-    if (r.phase == recovery)
+    if (r.phase == recovery) {
       r.window = c->ssthresh;
+      note_calm(r);
+    }
     r.phase = disorder;
+    r.suspect = 0;
     c->bytes_acked = 0;
   }
   if (r.phase != disorder)

@@ -13,9 +13,16 @@ uint32_t round_trip(const tcp_pcb& c) {
   return static_cast<uint32_t>(c.sa >> 3);
 }
 
+// Something of it has arrived.
+void note_original(tcp_pcb& c, const tcp_seg& s) {
+  if (c.recovery.suspect && !(s.flags & TF_SEG_SENT_AGAIN) && TCP_SEQ_LEQ(end(s), c.recover))
+    c.recovery.original = 1;
+}
+
 void note_delivered(tcp_pcb& c, const tcp_seg& s, tcp_send_order known) {
   tcp_recovery& r = c.recovery;
   const tcp_send_order order = order_of(s);
+  note_original(c, s);
   if (!(s.flags & TF_SEG_SENT_AGAIN)) {
     if (sent_before(order, known) && r.patience == 0)
       r.patience = 1; // it came late, but it came
@@ -62,6 +69,7 @@ void note_acknowledged(tcp_pcb& c, uint32_t acknowledged) {
     if (s->flags & TF_SEG_SACKED)
       continue;
     if (TCP_SEQ_GT(end(*s), acknowledged)) {
+      note_original(c, *s);
       c.recovery.arrived += acknowledged - sequence(*s);
       break;
     }

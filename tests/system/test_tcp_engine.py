@@ -300,6 +300,52 @@ def test_what_got_lost_is_sent_again_and_nothing_else(receiver, sack):
     raise AssertionError(f"lost {lost}, sent again {again}")
 
 
+def timed_out(peer):
+    """Takes the value without a word until its beginning comes again; what was sent until then."""
+    start, end = peer.ack, 0
+    while True:
+        segment = peer.receive(30, lambda s: s.data)
+        assert segment, "nothing comes again"
+        if end and segment.seq == start:
+            return start, end
+        end = max(end, (segment.seq + len(segment.data) - start) % (1 << 32))
+
+
+def test_a_time_out_that_came_too_early_is_undone(receiver):
+    """RFC 5682: what had been sent before arrives after all, so nothing else is sent again."""
+    receiver.open(MSS + b"\x01\x01\x04\x02")
+    fetch(receiver)
+    receiver.say(GET_BIG)
+    start, end = timed_out(receiver)
+    assert end > 20_000
+    for octets in range(2 * 1460, end, 4 * 1460):  # the acknowledgements were late, not the data
+        receiver.ack = start + octets & 0xFFFFFFFF
+        receiver.send(ACK)
+        # The end may come again, as a probe (RFC 8985, 7).
+        again = receiver.receive(0.03, lambda s: s.data and
+                                 (s.seq + len(s.data) - start) % (1 << 32) < end)
+        assert not again
+    receiver.ack = start + end & 0xFFFFFFFF
+    receiver.send(ACK)
+    pinged(receiver)
+
+
+def test_a_time_out_after_a_loss_is_not_undone(receiver):
+    """Only what was sent again arrives; the rest must come again."""
+    receiver.open(MSS + b"\x01\x01\x04\x02")
+    fetch(receiver)
+    receiver.say(GET_BIG)
+    start, end = timed_out(receiver)
+    while (receiver.ack - start) % (1 << 32) < end:
+        receiver.ack = receiver.ack + 1460 & 0xFFFFFFFF
+        receiver.send(ACK)
+        if (receiver.ack - start) % (1 << 32) < end:
+            again = receiver.receive(1, lambda s: s.data and s.seq == receiver.ack)
+            assert again, "not sent again before the next time-out"
+    receiver.ack = start + end & 0xFFFFFFFF
+    pinged(receiver)
+
+
 def test_what_comes_out_of_order_is_named(peer):
     """SACK the other way: the guest says what it has."""
     peer.open(MSS + b"\x01\x01\x04\x02")

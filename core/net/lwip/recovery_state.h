@@ -24,6 +24,10 @@ struct tcp_recovery {
   uint8_t phase;
   uint8_t patience; /* the reordering window in quarters of a round trip; 0: none was seen */
   uint8_t waiting : 1, probed : 1, may_undo : 1, has_sacks : 1;
+  uint8_t doubted : 1; /* something of this recovery was sent again in vain */
+  uint8_t suspect : 1; /* the time-out may have been too early (RFC 5682) */
+  uint8_t original : 1; /* what it called lost has arrived without being sent again */
+  uint8_t calm;         /* recoveries that were not doubted, one after the other */
 };
 
 #endif
