@@ -24,6 +24,8 @@
 #include "core/net/tcp_predict.hh"
 
 #include "core/net/capture.hh"
+#include "core/net/congestion.hh"
+#include "core/net/cubic.hh"
 #include "core/net/fast_path.hh"
 #include "core/net/pools.hh"
 #include "core/net/tcp_frames.hh"
@@ -77,24 +79,15 @@ void free_sent(tcp_seg* s) {
   release_segment(s);
 }
 
-void grow(tcpwnd_size_t& window, tcpwnd_size_t by) {
-  TCP_WND_INC(window, by);
-}
-
 // All that was sent has arrived.
 void acknowledged_all(tcp_pcb& c, uint32_t ack) {
   const tcpwnd_size_t acked = ack - c.lastack;
   c.nrtx = 0;
   c.lastack = ack;
-  if (c.cwnd < c.ssthresh) {
-    grow(c.cwnd, acked);
-  } else {
-    grow(c.bytes_acked, acked);
-    if (c.bytes_acked >= c.cwnd) {
-      c.bytes_acked -= c.cwnd;
-      grow(c.cwnd, c.mss);
-    }
-  }
+  if (c.cwnd > 2 * uint64_t{acked}) [[likely]]
+    cubic_pause(c.cubic); // grow_window() would do no more
+  else
+    grow_window(c, c.cwnd, acked, acked);
   for (tcp_seg* s = c.unacked; s;) {
     tcp_seg* next = s->next;
     c.snd_buf += s->len;

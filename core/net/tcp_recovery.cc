@@ -14,6 +14,8 @@
 //     when nothing is marked any more.
 #include "core/net/tcp_recovery.hh"
 
+#include "core/net/congestion.hh"
+#include "core/net/cubic.hh"
 #include "core/net/tcp_scoreboard.hh"
 
 namespace oblako::net {
@@ -51,13 +53,11 @@ void back_in_order(tcp_pcb& c) {
 
 void reduce(tcp_pcb& c) {
   tcp_recovery& r = c.recovery;
-  r.old_window = r.window;
-  r.old_threshold = c.ssthresh;
+  reduce_threshold(c, r.window);
   r.began = c.lastack;
   r.repeats = 0;
   r.may_undo = 1;
   r.doubted = r.original = 0;
-  c.ssthresh = max_of<tcpwnd_size_t>(min_of(in_flight(c), r.window) / 2, 2u * c.mss);
 }
 
 void begin(tcp_pcb& c, phase p) {
@@ -77,6 +77,7 @@ void undo(tcp_pcb& c) {
   tcp_recovery& r = c.recovery;
   r.may_undo = r.suspect = 0;
   c.ssthresh = max_of(c.ssthresh, static_cast<tcpwnd_size_t>(r.old_threshold));
+  cubic_undo(c.cubic);
   if (r.phase == in_order) {
     c.cwnd = max_of(c.cwnd, static_cast<tcpwnd_size_t>(r.old_window));
     return;
@@ -194,19 +195,6 @@ void send(tcp_pcb& c, bool at_least_one) {
   c.cwnd = in_flight(c) + may;
 }
 
-void grow(tcp_pcb& c, uint32_t arrived) {
-  tcp_recovery& r = c.recovery;
-  if (r.window < c.ssthresh) {
-    r.window += arrived;
-    return;
-  }
-  c.bytes_acked += arrived;
-  if (c.bytes_acked >= r.window) {
-    c.bytes_acked -= r.window;
-    r.window += c.mss;
-  }
-}
-
 // After each acknowledgement in a phase, and when a wait is over.
 void advance(tcp_pcb& c) {
   tcp_recovery& r = c.recovery;
@@ -218,7 +206,7 @@ void advance(tcp_pcb& c) {
                                            sacked_bytes(c) > (duplicates_for_loss - 1u) * c.mss);
   const bool lost = find_losses(c, at_once);
   if (r.phase != recovery)
-    grow(c, r.arrived - r.seen);
+    grow_window(c, r.window, r.arrived - r.seen, in_flight(c) + r.arrived - r.seen);
   const bool begins = lost && r.phase == disorder;
   if (begins)
     begin(c, recovery);
@@ -233,7 +221,7 @@ void advance(tcp_pcb& c) {
 void begin_newreno(tcp_pcb& c) {
   if (tcp_rexmit(&c) != ERR_OK)
     return; // still with the device: the next duplicate tries again
-  c.ssthresh = max_of<tcpwnd_size_t>(min_of(in_flight(c), c.cwnd) / 2, 2u * c.mss);
+  reduce_threshold(c, c.cwnd);
   c.recover = c.snd_nxt;
   c.cwnd = c.ssthresh + duplicates_for_loss * c.mss;
   tcp_set_flags(&c, TF_INFR);
@@ -315,6 +303,7 @@ bool recover_from_timeout(tcp_pcb& c) {
     clear_marks(c, TF_SEG_SACKED);
   begin(c, loss);
   c.recovery.suspect = first;
+  cubic_timed_out(c.cubic);
   c.recovery.window = c.mss;
   c.bytes_acked = 0;
   all_lost(c);

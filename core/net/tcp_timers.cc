@@ -8,6 +8,8 @@
 #include "core/net/tcp_timers.hh"
 
 #include "core/base/types.hh"
+#include "core/net/congestion.hh"
+#include "core/net/cubic.hh"
 #include "core/net/tcp_predict.hh"
 #include "core/net/tcp_recovery.hh"
 #include "core/net/tcp_watch.hh"
@@ -191,7 +193,8 @@ outcome probe_window(tcp_pcb& c) {
 // about the path.
 void congested(tcp_pcb& c) {
   if (c.nrtx == 0)
-    c.ssthresh = max_of<tcpwnd_size_t>(min_of(c.cwnd, c.snd_wnd) / 2, 2 * c.mss);
+    reduce_threshold(c, c.cwnd);
+  cubic_timed_out(c.cubic);
   c.cwnd = c.mss;
   c.bytes_acked = 0;
 }

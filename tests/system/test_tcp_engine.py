@@ -301,12 +301,17 @@ def test_what_got_lost_is_sent_again_and_nothing_else(receiver, sack):
 
 
 def timed_out(peer):
-    """Takes the value without a word until its beginning comes again; what was sent until then."""
+    """Takes the value without a word until its beginning comes again; where it begins, and how long
+    it is."""
+    fetch(peer)
+    fetch(peer)  # then the window holds all of it
+    peer.say(GET_BIG)
     start, end = peer.ack, 0
     while True:
         segment = peer.receive(30, lambda s: s.data)
         assert segment, "nothing comes again"
         if end and segment.seq == start:
+            assert end > SIZE
             return start, end
         end = max(end, (segment.seq + len(segment.data) - start) % (1 << 32))
 
@@ -314,10 +319,7 @@ def timed_out(peer):
 def test_a_time_out_that_came_too_early_is_undone(receiver):
     """RFC 5682: what had been sent before arrives after all, so nothing else is sent again."""
     receiver.open(MSS + b"\x01\x01\x04\x02")
-    fetch(receiver)
-    receiver.say(GET_BIG)
     start, end = timed_out(receiver)
-    assert end > 20_000
     for octets in range(2 * 1460, end, 4 * 1460):  # the acknowledgements were late, not the data
         receiver.ack = start + octets & 0xFFFFFFFF
         receiver.send(ACK)
@@ -333,8 +335,6 @@ def test_a_time_out_that_came_too_early_is_undone(receiver):
 def test_a_time_out_after_a_loss_is_not_undone(receiver):
     """Only what was sent again arrives; the rest must come again."""
     receiver.open(MSS + b"\x01\x01\x04\x02")
-    fetch(receiver)
-    receiver.say(GET_BIG)
     start, end = timed_out(receiver)
     while (receiver.ack - start) % (1 << 32) < end:
         receiver.ack = receiver.ack + 1460 & 0xFFFFFFFF

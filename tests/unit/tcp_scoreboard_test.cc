@@ -95,8 +95,8 @@ TEST_F(scoreboard, a_block_marks_whole_segments_and_counts_them_once) {
 
 TEST_F(scoreboard, a_block_outside_of_what_is_in_flight_tells_nothing) {
   in_flight({1000, 1000});
-  EXPECT_FALSE(block(2000, 2001));                          // not sent
-  EXPECT_FALSE(block(1000, 2001));                          // in part
+  EXPECT_FALSE(block(2000, 2001));                         // not sent
+  EXPECT_FALSE(block(1000, 2001));                         // in part
   EXPECT_FALSE(block(static_cast<uint32_t>(-1000), 1000)); // acknowledged
   EXPECT_FALSE(block(1000, 1000));
   EXPECT_FALSE(block(2000, 1000));

@@ -86,6 +86,10 @@ void oblako_tcp_partial(struct tcp_pcb *connection, u32_t bytes);
 #define LWIP_HOOK_TCP_RECOVERING oblako_tcp_recovering
 #define LWIP_HOOK_TCP_PARTIAL oblako_tcp_partial
 
+/* The congestion window after an acknowledgement of new data (patch 45, core/net/congestion.cc). */
+void oblako_tcp_grow(struct tcp_pcb *connection, u32_t acknowledged);
+#define LWIP_HOOK_TCP_GROW oblako_tcp_grow
+
 /* What of the octets from left to right is there already (patch 44, core/net/tcp_held.cc): the first
  * such part, if the other side is to hear of it; true if all of it is held out of sequence, and
  * within what. */

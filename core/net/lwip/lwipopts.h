@@ -4,6 +4,7 @@
 #define OBLAKO_LWIPOPTS_H
 
 #include "core/net/lwip/backlog.h"
+#include "core/net/lwip/cubic_state.h"
 #include "core/net/lwip/recovery_state.h"
 #include "core/net/lwip/wheel_timer.h"
 #include <stdint.h>
@@ -120,14 +121,15 @@ extern uint32_t oblako_tcp_send_buffer;
 #define TCP_MAXRTX 15
 /* What this port keeps with a connection: its timer; its place among those whose socket is closed
  * (core/net/tcp_watch.cc), and among those that could not send (core/net/tcp_deferred.cc); its
- * recovery from loss, and where that ends; since when its challenges
- * are counted, and how many there were. */
+ * congestion control; its recovery from loss, and where that ends; since when its challenges are
+ * counted, and how many there were. */
 #define TCP_PCB_PORT_FIELDS                                                                        \
   struct wheel_timer timer;                                                                        \
   struct tcp_pcb *orphan_next;                                                                     \
   struct tcp_pcb **orphan_link;                                                                    \
   struct tcp_pcb *refused_next;                                                                    \
   struct tcp_pcb **refused_link;                                                                   \
+  struct tcp_cubic cubic;                                                                          \
   struct tcp_recovery recovery;                                                                    \
   uint32_t recover, challenged;                                                                    \
   uint8_t challenges;
