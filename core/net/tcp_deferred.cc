@@ -55,8 +55,12 @@ void forget_refused(tcp_pcb* c) {
 void send_due_acks() {
   while (!to_acknowledge.empty())
     if (tcp_pcb* c = to_acknowledge.take();
-        c && (c->flags & TF_ACK_DELAY)) // else it went with data
-      acknowledge_now(*c);
+        c && (c->flags & TF_ACK_DELAY)) { // else it went with data
+      if (c->ooseq)
+        tcp_send_empty_ack(c); // data would not carry the SACK blocks
+      else
+        acknowledge_now(*c);
+    }
 }
 
 void send_refused() {

@@ -1,5 +1,5 @@
-// What is done for a connection a little later: the acknowledgement of large segments, one for all
-// that it received in a batch; and output that the device had no room for. Private to core/net.
+// What is done for a connection a little later: acknowledgements, one for all that it received in a
+// batch; and output that the device had no room for. Private to core/net.
 // Context: the stack's lock is held.
 #pragma once
 

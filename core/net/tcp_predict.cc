@@ -133,12 +133,9 @@ void take_data(tcp_pcb& c, uint32_t bytes) {
   c.rcv_nxt += bytes;
   c.rcv_wnd -= bytes;
   update_announced(c);
-  if (bytes >= 2u * c.mss) {
-    c.flags |= TF_ACK_DELAY;
+  if (bytes >= 2u * c.mss || (c.flags & TF_ACK_DELAY))
     oblako_tcp_ack_soon(&c);
-  } else {
-    tcp_ack(&c);
-  }
+  c.flags |= TF_ACK_DELAY;
 }
 
 } // namespace

@@ -412,6 +412,40 @@ def test_what_comes_twice_does_not_replace_what_is_held(peer, sack):
     assert answer and answer.data == b"+PONG\r\n"
 
 
+def acknowledgements(peer, value, sizes):
+    """SETs a value whose second octet gets lost, as fast as a card could; what answers the rest."""
+    header = b"*3\r\n$3\r\nSET\r\n$5\r\nburst\r\n$%d\r\n" % len(value)
+    peer.say(header + value[:1])
+    begin, at = peer.seq, 2
+    assert peer.receive()
+    for size in sizes:
+        peer.send(ACK, value[at:at + size], seq=begin - 1 + at)
+        at += size
+    answers = []
+    end = begin - 1 + at & 0xFFFFFFFF
+    while not answers or answers[-1].sack_blocks()[0][1] != end:
+        answers.append(peer.receive())
+        assert answers[-1], "what came last is not named"
+        assert answers[-1].sack_blocks()[0][0] == begin + 1 & 0xFFFFFFFF
+    peer.send(ACK | PSH, value[1:2], seq=begin)
+    peer.seq = begin - 1 + len(value)
+    peer.say(b"\r\n")
+    done = peer.receive(wanted=lambda s: s.data)
+    assert done and done.data == b"+OK\r\n"
+    peer.ack = done.seq + 5 & 0xFFFFFFFF
+    peer.send(ACK)
+    return len(answers)
+
+
+def test_what_arrives_together_is_acknowledged_together(peer):
+    """Out of sequence, too: the machine takes some at a time, and answers once."""
+    peer.open(MSS + b"\x01\x01\x04\x02")
+    sizes = [100] * 300
+    value = random.randbytes(2 + sum(sizes))
+    counts = [acknowledgements(peer, value, sizes) for _ in range(5)]
+    assert min(counts) < len(sizes) * 2 / 3, counts
+
+
 # --- the end
 
 
