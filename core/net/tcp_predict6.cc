@@ -43,9 +43,8 @@ ip_addr_t address_of(const uint32_t* words) {
 tcp_pcb* find_ordinary6(const interface& i, const uint8_t* frame, uint32_t length) {
   const auto& f = *reinterpret_cast<const tcp_frame6*>(frame);
   if (length < sizeof f || (load32(frame + 12) & link_mask) != link_wanted ||
-      f.next != protocol_tcp || (f.t.length_and_flags & tcp_mask) != tcp_wanted ||
-      (frame[0] & 1) || f.t.window == 0 ||
-      __builtin_bswap16(f.length) != length - offsetof(tcp_frame6, t))
+      f.next != protocol_tcp || (f.t.length_and_flags & tcp_mask) != tcp_wanted || (frame[0] & 1) ||
+      f.t.window == 0 || __builtin_bswap16(f.length) != length - offsetof(tcp_frame6, t))
     return nullptr;
   uint32_t to[4], from[4];
   __builtin_memcpy(to, f.to, sizeof to);
