@@ -50,7 +50,31 @@ void forget_refused(tcp_pcb* c) {
   c->refused_link = nullptr;
 }
 
+// A sender that begins, or begins anew, may wait for the acknowledgement of one segment.
+constexpr uint8_t most_quick = 15;
+
+bool at_once(tcp_pcb& c, uint32_t bytes) {
+  tcp_recovery& r = c.recovery;
+  const auto now = static_cast<uint16_t>(tcp_ticks);
+  if (static_cast<uint16_t>(now - r.whole_at) > c.rto)
+    r.quick = 0;
+  r.whole_at = now;
+  if (bytes >= 2u * c.mss)
+    return true;
+  if (r.quick == most_quick)
+    return false;
+  ++r.quick;
+  return true;
+}
+
 } // namespace
+
+void acknowledge_data(tcp_pcb& c, uint32_t bytes) {
+  const bool whole = bytes >= c.mss && at_once(c, bytes);
+  if (whole || (c.flags & TF_ACK_DELAY))
+    oblako_tcp_ack_soon(&c);
+  c.flags |= TF_ACK_DELAY;
+}
 
 void send_due_acks() {
   while (!to_acknowledge.empty())
@@ -84,6 +108,10 @@ using namespace oblako::net;
 extern "C" void oblako_tcp_ack_soon(tcp_pcb* c) {
   if (!to_acknowledge.add(c))
     tcp_ack_now(c);
+}
+
+extern "C" void oblako_tcp_ack_data(tcp_pcb* c, u32_t bytes) {
+  acknowledge_data(*c, bytes);
 }
 
 extern "C" void oblako_tcp_refused(tcp_pcb* c) {

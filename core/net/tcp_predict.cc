@@ -28,6 +28,7 @@
 #include "core/net/cubic.hh"
 #include "core/net/fast_path.hh"
 #include "core/net/pools.hh"
+#include "core/net/tcp_deferred.hh"
 #include "core/net/tcp_frames.hh"
 #include "core/net/tcp_lookup.hh"
 #include "core/net/tcp_socket.hh"
@@ -133,9 +134,10 @@ void take_data(tcp_pcb& c, uint32_t bytes) {
   c.rcv_nxt += bytes;
   c.rcv_wnd -= bytes;
   update_announced(c);
-  if (bytes >= 2u * c.mss || (c.flags & TF_ACK_DELAY))
-    oblako_tcp_ack_soon(&c);
-  c.flags |= TF_ACK_DELAY;
+  if (bytes < c.mss && !(c.flags & TF_ACK_DELAY)) [[likely]]
+    c.flags |= TF_ACK_DELAY; // acknowledge_data() would do no more
+  else
+    acknowledge_data(c, bytes);
 }
 
 } // namespace

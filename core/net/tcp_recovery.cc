@@ -111,10 +111,14 @@ void be_patient(tcp_recovery& r) {
 }
 
 void note_calm(tcp_recovery& r) {
-  if (!r.doubted && r.patience > 1 && ++r.calm == patience_lasts) {
-    r.patience = 1;
-    r.calm = 0;
+  if (r.doubted || r.patience <= 1)
+    return;
+  if (r.calm < patience_lasts - 1) {
+    ++r.calm;
+    return;
   }
+  r.patience = 1;
+  r.calm = 0;
 }
 
 void note_duplicate(tcp_pcb& c, const tcp_sack_range& b) {

@@ -446,6 +446,25 @@ def test_what_arrives_together_is_acknowledged_together(peer):
     assert min(counts) < len(sizes) * 2 / 3, counts
 
 
+def test_the_first_whole_segments_are_acknowledged_at_once(peer):
+    """Each by itself, for a sender that begins with one; later ones wait for a second, or 40 ms. A
+    busy machine makes some of them late."""
+    peer.open(MSS)
+    peer.say(b"*3\r\n$3\r\nSET\r\n$5\r\nquick\r\n$100000\r\n")
+    assert peer.receive()
+
+    def whole_segment():
+        start = time.monotonic()
+        peer.say(b"q" * 1460)
+        answer = peer.receive(1)
+        assert answer and answer.ack == peer.seq & 0xFFFFFFFF
+        return time.monotonic() - start
+
+    first = sorted(whole_segment() for _ in range(15))
+    later = sorted(whole_segment() for _ in range(5))
+    assert first[10] < 0.02 and later[2] > 0.025, (first, later)
+
+
 # --- the end
 
 

@@ -129,6 +129,9 @@ struct pbuf *oblako_tcp_split_reference(struct pbuf *p, u16_t offset, u16_t leng
  * core/net/tcp_deferred.cc). */
 void oblako_tcp_ack_soon(struct tcp_pcb *connection);
 #define LWIP_HOOK_TCP_ACK_SOON oblako_tcp_ack_soon
+/* So much data has been taken in sequence (patch 47). */
+void oblako_tcp_ack_data(struct tcp_pcb *connection, u32_t bytes);
+#define LWIP_HOOK_TCP_ACK_DATA oblako_tcp_ack_data
 
 /* Set when a packet waits on an interface's loopback queue (patch 12, core/net/stack.cc). */
 extern u8_t oblako_loopback_queued;

@@ -27,7 +27,9 @@ struct tcp_recovery {
   uint8_t doubted : 1; /* something of this recovery was sent again in vain */
   uint8_t suspect : 1; /* the time-out may have been too early (RFC 5682) */
   uint8_t original : 1; /* what it called lost has arrived without being sent again */
-  uint8_t calm;         /* recoveries that were not doubted, one after the other */
+  uint8_t calm : 4;     /* recoveries that were not doubted, one after the other */
+  uint8_t quick : 4;    /* whole segments that were acknowledged at once (core/net/tcp_deferred.cc) */
+  uint16_t whole_at;    /* when the last one came */
 };
 
 #endif
