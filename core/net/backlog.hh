@@ -8,8 +8,7 @@
 //      before they are freed, and a listener's queues are empty when its control block is.
 //   2. The backlog is full when accepts_pending has come to it: the accepted queue, and who is just
 //      being let in.
-//   3. Each queue is in order of arrival. Who arrives while somebody waits goes behind, room or
-//   not.
+//   3. Each queue is in order of arrival. Who arrives while somebody waits goes behind.
 //   4. Whoever makes room while somebody waits notes it (note_room()); let_in_waiting() lets them
 //      in from the front: in accept() itself, and otherwise with the handshakes' timers, because
 //      most room is made within lwIP, which cannot be entered again. So nobody waits while there

@@ -74,30 +74,34 @@ void write_file() {
   file.write();
 }
 
-// The place of this server, or one for it: a free one, or that of who goes first. nullptr: all stay
-// longer than it.
-announced* place_for(const ip6_addr_t& address, const netif* by, uint64_t ends) {
-  announced* best = &from_routers[0];
-  for (announced& s : from_routers) {
+// nullptr: it is not known.
+announced* find(const ip6_addr_t& address, const netif* by) {
+  for (announced& s : from_routers)
     if (s.ends != 0 && s.by == by && ip6_addr_cmp(&s.address, &address))
       return &s;
-    if (s.ends < best->ends)
-      best = &s;
-  }
-  return best->ends < ends ? best : nullptr;
+  return nullptr;
+}
+
+// A free place, or that of who goes first.
+announced& first_to_go() {
+  announced* first = &from_routers[0];
+  for (announced& s : from_routers)
+    if (s.ends < first->ends)
+      first = &s;
+  return *first;
 }
 
 void announce(const ip6_addr_t& address, const netif* by, uint32_t lifetime) {
   const uint64_t ends = lifetime == 0        ? 0
                         : lifetime == no_end ? time::no_deadline
                                              : time::monotonic_ns() + lifetime * time::ns_per_s;
-  announced* s = place_for(address, by, ends);
-  if (!s)
-    return;
-  const bool same = s->ends != 0 && s->by == by && ip6_addr_cmp(&s->address, &address);
-  if (!same || ends == 0)
+  if (announced* known = find(address, by)) {
+    known->ends = ends;
+    changed |= ends == 0;
+  } else if (announced& place = first_to_go(); place.ends < ends) {
+    place = {address, by, ends};
     changed = true;
-  *s = {address, by, ends};
+  }
 }
 
 } // namespace

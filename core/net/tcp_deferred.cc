@@ -91,7 +91,9 @@ void send_refused() {
   // Who is refused again ends the round: the device is full.
   while (tcp_pcb* c = first_refused) {
     forget_refused(c);
-    if ((c->flags & TF_NAGLEMEMERR) && tcp_output(c) != ERR_OK)
+    if (c->flags & TF_NAGLEMEMERR)
+      tcp_output(c);
+    if (c->refused_link)
       break;
   }
 }

@@ -128,7 +128,7 @@ void tcp_socket::on_error(void* self, err_t e) {
   backlog* b = s->at;
   leave_queue(*s);
   if (b && s->queue == backlog_accepted) {
-    // Nobody has seen this connection yet, and now nobody will. lwIP counts it no longer.
+    // Nobody has seen this connection yet, and now nobody will. lwIP takes it out of the count.
     tcp_pcb_listen& l = listener_of(*b);
     note_room(l);
     static_cast<tcp_socket*>(l.callback_arg)->refresh();
