@@ -302,11 +302,12 @@ bool recover_from_timeout(tcp_pcb& c) {
   if (!c.unacked || c.unacked->p->ref != 1)
     return false;
   leave_order(c);
+  const bool forgot = c.unacked->flags & TF_SEG_SACKED; // thrown away what it had (RFC 2018, 8)
   const bool first = c.recovery.phase < recovery;
-  if (c.unacked->flags & TF_SEG_SACKED) // it has thrown away what it had (RFC 2018, 8)
+  if (forgot)
     clear_marks(c, TF_SEG_SACKED);
   begin(c, loss);
-  c.recovery.suspect = first;
+  c.recovery.suspect = first && !forgot;
   cubic_timed_out(c.cubic);
   c.recovery.window = c.mss;
   c.bytes_acked = 0;

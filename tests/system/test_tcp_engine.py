@@ -301,25 +301,30 @@ def test_what_got_lost_is_sent_again_and_nothing_else(receiver, sack):
 
 
 def timed_out(peer):
-    """Takes the value without a word until its beginning comes again; where it begins, and how long
-    it is."""
-    fetch(peer)
-    fetch(peer)  # then the window holds all of it
+    """Takes the value without a word until its beginning comes again; where it begins, and how much
+    of it came."""
     peer.say(GET_BIG)
     start, end = peer.ack, 0
     while True:
         segment = peer.receive(30, lambda s: s.data)
         assert segment, "nothing comes again"
         if end and segment.seq == start:
-            assert end > SIZE
             return start, end
         end = max(end, (segment.seq + len(segment.data) - start) % (1 << 32))
+
+
+def timed_out_with_all(peer):
+    fetch(peer)
+    fetch(peer)  # then the window holds all of it
+    start, end = timed_out(peer)
+    assert end > SIZE
+    return start, end
 
 
 def test_a_time_out_that_came_too_early_is_undone(receiver):
     """RFC 5682: what had been sent before arrives after all, so nothing else is sent again."""
     receiver.open(MSS + b"\x01\x01\x04\x02")
-    start, end = timed_out(receiver)
+    start, end = timed_out_with_all(receiver)
     for octets in range(2 * 1460, end, 4 * 1460):  # the acknowledgements were late, not the data
         receiver.ack = start + octets & 0xFFFFFFFF
         receiver.send(ACK)
@@ -335,7 +340,7 @@ def test_a_time_out_that_came_too_early_is_undone(receiver):
 def test_a_time_out_after_a_loss_is_not_undone(receiver):
     """Only what was sent again arrives; the rest must come again."""
     receiver.open(MSS + b"\x01\x01\x04\x02")
-    start, end = timed_out(receiver)
+    start, end = timed_out_with_all(receiver)
     while (receiver.ack - start) % (1 << 32) < end:
         receiver.ack = receiver.ack + 1460 & 0xFFFFFFFF
         receiver.send(ACK)
@@ -344,6 +349,21 @@ def test_a_time_out_after_a_loss_is_not_undone(receiver):
             assert again, "not sent again before the next time-out"
     receiver.ack = start + end & 0xFFFFFFFF
     pinged(receiver)
+
+
+def test_after_a_time_out_new_segments_are_tried_first(receiver):
+    """RFC 5682: if then nothing tells of what was sent before, that is sent again."""
+    receiver.open(MSS + b"\x01\x01\x04\x02")
+    start, end = timed_out(receiver)
+    assert end < SIZE  # there is more than the window holds
+    receiver.ack = start + 1460 & 0xFFFFFFFF
+    receiver.send(ACK)
+    new = receiver.receive(0.15, lambda s: s.data)
+    assert new and (new.seq - start) % (1 << 32) == end
+    block = struct.pack("!II", new.seq, new.seq + 1460 & 0xFFFFFFFF)
+    receiver.send(ACK, options=b"\x01\x01\x05\x0a" + block)
+    old = receiver.receive(0.15, lambda s: s.data and (s.seq - start) % (1 << 32) < end)
+    assert old and old.seq == receiver.ack
 
 
 def test_what_comes_out_of_order_is_named(peer):
