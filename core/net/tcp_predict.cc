@@ -98,7 +98,6 @@ void acknowledged_all(tcp_pcb& c, uint32_t ack) {
   c.unacked = nullptr;
   c.snd_queuelen = 0;
   c.rtime = -1;
-  c.polltmr = 0;
   c.unsent_oversize = 0;
   if (c.rttest && TCP_SEQ_LT(c.rtseq, ack)) {
     int32_t m = max_of(static_cast<int32_t>(tcp_ticks - c.rttest), 1);
