@@ -1,4 +1,4 @@
-// C is 0.4 segments a second cubed, and beta 0.7: 4.6 and 5. A window has 31 bits.
+// RFC 9438's constants: C is 0.4 segments a second cubed (5), beta 0.7 (4.6). Windows have 31 bits.
 #include "core/net/cubic.hh"
 
 #include "core/base/types.hh"
