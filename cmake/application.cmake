@@ -4,8 +4,9 @@
 #   oblako_app(NAME redis FETCH redis BUILD make -C src redis-server ... PRODUCT src/redis-server
 #              ARGS "redis-server /etc/redis.conf" ROOT root PORT 6379 PROBE redis MEMORY 64)
 #
-# SOURCES: C files compiled against musl. FETCH/BUILD/PRODUCT: a source of scripts/sources.txt, built
-# in a copy of its own with CC=oblako-cc (a compiler that links to one relocatable object).
+# SOURCES: C and C++ files compiled against musl. FETCH/BUILD/PRODUCT: a source of scripts/sources.txt,
+# built in a copy of its own with CC=oblako-cc and CXX=oblako-c++ (compilers that link to one relocatable
+# object).
 # ARGS: argv, with shell-like quotes; default NAME. ROOT: folder of files for the image's /.
 # ALLOCATOR dense: malloc with size classes in steps of 8 bytes (libc/malloc/dense.cc).
 # PORT, PROBE (redis, http, tcp), MEMORY (MB): what `make run` needs to know.
@@ -14,17 +15,30 @@ set(app_flags -O2 ${dense_code} -malign-data=abi -g -fno-pie -ffunction-sections
   -fno-stack-protector -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${MUSL_DIR}=musl)
 set(app_includes -nostdinc -isystem${MUSL_DIR}/include -isystem${gcc_include})
 
-# oblako-cc: compiles against musl; what would be a program is one relocatable object instead, which the
-# image link completes.
+# libstdc++'s headers, with ours over those of its files that are made for glibc (libc/cplusplus).
+set(app_cxx_includes -nostdinc -isystem${CMAKE_SOURCE_DIR}/libc/cplusplus/include
+  -isystem/usr/include/c++/${gcc_version} -isystem/usr/include/x86_64-linux-gnu/c++/${gcc_version}
+  -isystem/usr/include/c++/${gcc_version}/backward
+  -isystem${MUSL_DIR}/include -isystem${gcc_include})
+
+# oblako-cc, oblako-c++: compile against musl; what would be a program is one relocatable object instead,
+# which the image link completes.
+function(oblako_driver program name)
+  set(OBLAKO_COMPILER ${program})
+  string(JOIN " " cc_flags ${app_flags} ${ARGN})
+  configure_file("${CMAKE_SOURCE_DIR}/cmake/oblako-cc.in" "${CMAKE_BINARY_DIR}/bin/${name}" @ONLY
+    FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+endfunction()
 set(OBLAKO_CC "${CMAKE_BINARY_DIR}/bin/oblako-cc")
-string(JOIN " " cc_flags ${app_flags} ${app_includes})
-configure_file("${CMAKE_SOURCE_DIR}/cmake/oblako-cc.in" "${OBLAKO_CC}" @ONLY
-  FILE_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+set(OBLAKO_CXX "${CMAKE_BINARY_DIR}/bin/oblako-c++")
+oblako_driver(gcc oblako-cc ${app_includes})
+oblako_driver(g++ oblako-c++ ${app_cxx_includes})
 
 # Replacements for parts of the C library that a measurement asked for.
 file(GLOB libc_replacements CONFIGURE_DEPENDS
   "${CMAKE_SOURCE_DIR}/libc/malloc/*.c" "${CMAKE_SOURCE_DIR}/libc/malloc/*.cc"
-  "${CMAKE_SOURCE_DIR}/libc/string/*.c" "${CMAKE_SOURCE_DIR}/libc/string/*.S")
+  "${CMAKE_SOURCE_DIR}/libc/string/*.c" "${CMAKE_SOURCE_DIR}/libc/string/*.S"
+  "${CMAKE_SOURCE_DIR}/libc/cplusplus/*.c")
 add_library(libc_replacement STATIC ${libc_replacements} "${CMAKE_SOURCE_DIR}/cmake/empty.c")
 target_include_directories(libc_replacement PRIVATE "${CMAKE_SOURCE_DIR}")
 target_compile_options(libc_replacement PRIVATE ${app_flags} -Wall -Wextra -Werror
@@ -51,15 +65,16 @@ function(oblako_app)
   if(app_SOURCES)
     list(TRANSFORM app_SOURCES PREPEND "${OBLAKO_RECIPE_DIR}/" REGEX "^[^/]")
     add_library(app_${app_NAME} OBJECT ${app_SOURCES})
-    target_compile_options(app_${app_NAME} PRIVATE ${app_flags} ${app_includes} -Wall)
+    target_compile_options(app_${app_NAME} PRIVATE ${app_flags} -Wall
+      $<$<COMPILE_LANGUAGE:C>:${app_includes}> $<$<COMPILE_LANGUAGE:CXX>:${app_cxx_includes}>)
     set(objects "$<TARGET_OBJECTS:app_${app_NAME}>")
   elseif(app_FETCH)
     oblako_fetch(${app_FETCH} source)
     set(objects "${work}/${app_NAME}.o")
     add_custom_command(OUTPUT "${objects}"
       COMMAND "${CMAKE_SOURCE_DIR}/scripts/build_app.sh" "${source}" "${work}/source"
-        "${app_PRODUCT}" "${objects}" "${OBLAKO_CC}" ${app_BUILD}
-      DEPENDS "${OBLAKO_CC}" "${CMAKE_SOURCE_DIR}/scripts/build_app.sh"
+        "${app_PRODUCT}" "${objects}" "${OBLAKO_CC}" "${OBLAKO_CXX}" ${app_BUILD}
+      DEPENDS "${OBLAKO_CC}" "${OBLAKO_CXX}" "${CMAKE_SOURCE_DIR}/scripts/build_app.sh"
         "${OBLAKO_RECIPE_DIR}/recipe.cmake"
       COMMENT "Building ${app_NAME}" VERBATIM)
   else()
@@ -105,7 +120,8 @@ oblako_application_arguments:
     COMMAND_EXPAND_LISTS
     DEPENDS ${objects} ${root_blob} "${work}/arguments.S" libc_replacement
       "${KERNEL_ARCHIVE}" "${STUB_ARCHIVE}" "${CALL_TABLE}"
-      "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" "${CMAKE_SOURCE_DIR}/scripts/link_image.py"
+      "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" "${CMAKE_SOURCE_DIR}/arch/x64/frames.ld"
+      "${CMAKE_SOURCE_DIR}/scripts/link_image.py"
     COMMENT "Linking ${app_NAME}.elf" VERBATIM)
   # The kernel's objects are named through the archive only: order-only on the target that makes it.
   add_custom_target(image-${app_NAME} DEPENDS "${out}/${app_NAME}.elf")

@@ -51,6 +51,13 @@ grep -q 'if (strchr(fmt, 36) && printf_core(0' src/stdio/vfprintf.c
 sed -i 's/^\t__dl_thread_cleanup();/&\n\t__malloc_thread_exit();/; s/^weak_alias(dummy_0, __dl_thread_cleanup);/&\nweak_alias(dummy_0, __malloc_thread_exit);/' src/thread/pthread_create.c
 grep -q "^	__malloc_thread_exit();" src/thread/pthread_create.c
 
+# A thread that ends, or calls exit(), destroys its thread_local objects first: see
+# cplusplus/thread_objects.c.
+sed -i 's/^\t__pthread_tsd_run_dtors();/\t__oblako_thread_objects_end();\n&/; s/^weak_alias(dummy_0, __pthread_tsd_run_dtors);/&\nweak_alias(dummy_0, __oblako_thread_objects_end);/' src/thread/pthread_create.c
+sed -i 's/^\t__funcs_on_exit();/\t__oblako_thread_objects_end();\n&/; s/^weak_alias(dummy, __funcs_on_exit);/&\nweak_alias(dummy, __oblako_thread_objects_end);/' src/exit/exit.c
+grep -q "^	__oblako_thread_objects_end" src/thread/pthread_create.c
+grep -q "^	__oblako_thread_objects_end" src/exit/exit.c
+
 for f in $overrides; do
   base=$(basename "${f%.*}")
   # Assembly replaces assembly: its folder is that of the x86_64 file; C goes by the generic file.

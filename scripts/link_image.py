@@ -2,7 +2,7 @@
 """Links one application, the C library and what it reaches of the kernel into a bootable image.
 
 Two steps where needed: constant numbers passed to syscall() are found in the linked code, and the
-calls behind them are linked in a second pass. Prints the image's size and the reached system calls.
+calls behind them are linked in a second pass; so is frame information where code unwinds. Prints the image's size and the reached system calls.
 """
 
 import argparse
@@ -13,6 +13,9 @@ import sys
 import time
 
 import pack_root
+
+# What libstdc++ calls by glibc's inner names and libc/cplusplus/locale.c serves.
+LOCALE = ("__newlocale", "__duplocale", "__freelocale")
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -43,17 +46,21 @@ def blob_object(blob, work):
     return target
 
 
-def link(options, extra_objects, forced, target):
+def link(options, extra_objects, forced, target, frames=False):
     musl = options.musl
     command = ["ld", "-O2", "-nostdlib", "-static", "-z", "max-page-size=64", "-z", "common-page-size=64", "-z", "noexecstack",
-               "--gc-sections", "--build-id=none", "--hash-style=gnu", "--eh-frame-hdr",
-               "--no-warn-rwx-segments", "-T", options.script, "-Map", options.output + ".map",
-               "-o", target]
+               "--gc-sections", "--build-id=none", "--hash-style=gnu",
+               "--no-warn-rwx-segments", "-Map", options.output + ".map", "-o", target]
+    if frames:
+        command += ["--eh-frame-hdr", "-T", os.path.join(os.path.dirname(options.script), "frames.ld")]
+    command += ["-T", options.script]
     for name in options.need + forced:
         command += ["-u", name]
+    for name in LOCALE:
+        command += ["--wrap", name]
     command += [f"{musl}/crt1.o", f"{musl}/crti.o", *options.objects, *extra_objects, options.table,
-                "--start-group", options.replacement, f"{musl}/libc.a", options.kernel, options.stubs,
-                "--end-group", options.libgcc, f"{musl}/crtn.o"]
+                "--start-group", *options.cplusplus, options.replacement, f"{musl}/libc.a",
+                options.kernel, options.stubs, "--end-group", options.libgcc, f"{musl}/crtn.o"]
     output = run(command)
     sys.stderr.write("".join(line + "\n" for line in output.splitlines() if "warning" in line))
 
@@ -83,6 +90,9 @@ def main():
     parser.add_argument("objects", nargs="+")
     options = parser.parse_args()
     options.libgcc = run(["gcc", "-print-libgcc-file-name"]).strip()
+    # libstdc++ has all of libsupc++; an application without C++ takes nothing from either.
+    options.cplusplus = [run(["g++", f"-print-file-name={name}"]).strip()
+                         for name in ("libstdc++.a", "libgcc_eh.a")]
     started = time.monotonic()
 
     work = os.path.dirname(options.arguments)
@@ -97,8 +107,9 @@ def main():
     report = os.path.join(HERE, "report_syscalls.py")
     link(options, extra, [], debug)
     forced = run([report, "--needed", debug, numbers]).split()
-    if forced:
-        link(options, extra, forced, debug)
+    frames = " _dl_find_object\n" in run(["nm", debug])  # what the unwinder asks
+    if forced or frames:
+        link(options, extra, forced, debug, frames)
     run(["objcopy", "--strip-all", "--remove-section=.comment", debug, options.output])
     drop_section_headers(options.output)
 

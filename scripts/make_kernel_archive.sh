@@ -2,6 +2,8 @@
 # Packs kernel objects into one archive and gives the names in the symbol list (old new, one pair a
 # line) their kernel-only form. An undefined symbol that is neither the kernel's, a linker symbol,
 # nor an agreed entry point is an error: the kernel must not lean on the application's libraries.
+# Templates of libraries that a C++ application may have too become the kernel's own: it is compiled
+# with other flags.
 # Usage: make_kernel_archive.sh ARCHIVE SYMBOL_LIST OBJECT...
 set -euo pipefail
 archive=$1
@@ -9,8 +11,12 @@ symbols=$2
 shift 2
 rm -f "$archive" "$archive.tmp"
 ar qcD "$archive.tmp" "$@"
-objcopy --redefine-syms="$symbols" "$archive.tmp" "$archive"
-rm -f "$archive.tmp"
+{ cat "$symbols"
+  nm --defined-only "$archive.tmp" |
+    awk 'NF == 3 && $2 ~ /[WVu]/ && $3 ~ /^_Z/ && $3 !~ /6oblako/ {print $3, $3 ".kernel"}' |
+    sort -u; } >"$archive.names"
+objcopy --redefine-syms="$archive.names" "$archive.tmp" "$archive"
+rm -f "$archive.tmp" "$archive.names"
 ranlib -D "$archive"
 if constructors=$(nm -A --defined-only "$archive" | grep ' _GLOBAL__sub_I_'); then
   echo "static constructors in the kernel (use late<T> or constinit):" >&2

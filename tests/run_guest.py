@@ -3,8 +3,8 @@
 
   tests/run_guest.py [NAME...] [-v]
 
-A test is tests/guest/NAME.c. Its first five lines may say `// net` (a user network), `// args: …`
-(for main), `// mem: MB`, `// cpu: MODEL`, `// rng`, `// machine: …`, `// options: …` (for the
+A test is tests/guest/NAME.c or .cc. Its first five lines may say `// net` (a user network),
+`// args: …` (for main), `// mem: MB`, `// cpu: MODEL`, `// rng`, `// machine: …`, `// options: …` (for the
 kernel), `// limit: SECONDS` and `// expect: STATUS` (instead of 0).
 """
 
@@ -115,7 +115,7 @@ def run(name, source, verbose):
 
 def run_tests(names=(), verbose=False):
     """(passed, failed, skipped) of these tests, or all."""
-    sources = {f.stem: f for f in sorted((ROOT / "tests" / "guest").glob("*.c"))}
+    sources = {f.stem: f for f in sorted((ROOT / "tests" / "guest").glob("*.c*"))}
     unknown = [n for n in names if n not in sources]
     if unknown:
         sys.exit(f"no such guest test: {' '.join(unknown)}")

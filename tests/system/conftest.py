@@ -42,7 +42,8 @@ def skip_without_tap():
 
 @pytest.fixture(scope="session")
 def app():
-    """An application by name, built if need be; `system-NAME` is images/NAME.c here."""
+    """An application by name, built if need be; `system-NAME` is images/NAME.c here, `guest-NAME` a
+    guest test."""
     built = {}
 
     def get(name):
@@ -50,7 +51,8 @@ def app():
             done = subprocess.run(["make", "-s", "image", f"APP={name}"], cwd=ROOT, text=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             assert done.returncode == 0, done.stdout[-4000:]
-            built[name] = vm.App(name, vm.BUILD / "system" if name.startswith("system-") else vm.BUILD)
+            kind = name.partition("-")[0]
+            built[name] = vm.App(name, vm.BUILD / kind if kind in ("system", "guest") else vm.BUILD)
         return built[name]
 
     return get
