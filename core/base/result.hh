@@ -56,6 +56,7 @@ enum class error : int {
   prototype = 91,
   noprotoopt = 92,
   protonosupport = 93,
+  socktnosupport = 94,
   opnotsupp = 95,
   afnosupport = 97,
   addrinuse = 98,

@@ -21,6 +21,23 @@ void interface_name(const netif& n, char* to) {
     to[2] = static_cast<char>('0' + (n.num - 1) % 10);
 }
 
+uint16_t interface_flags(const netif& n) {
+  unsigned flags = 0;
+  if (netif_is_up(&n))
+    flags |= IFF_UP;
+  if (netif_is_link_up(&n))
+    flags |= IFF_RUNNING;
+  if (n.name[0] == 'l')
+    flags |= IFF_LOOPBACK;
+  else
+    flags |= IFF_BROADCAST | IFF_MULTICAST;
+  return static_cast<uint16_t>(flags);
+}
+
+uint32_t interface_mtu(const netif& n) {
+  return n.mtu ? n.mtu : 65536;
+}
+
 namespace {
 
 bool same_name(const char* a, const char* b) {
@@ -50,19 +67,6 @@ void put_address(sockaddr& to, uint32_t address) {
   in.sin_addr.s_addr = address;
 }
 
-short flags_of(const netif& n) {
-  short flags = 0;
-  if (netif_is_up(&n))
-    flags |= IFF_UP;
-  if (netif_is_link_up(&n))
-    flags |= IFF_RUNNING;
-  if (n.name[0] == 'l')
-    flags |= IFF_LOOPBACK;
-  else
-    flags |= IFF_BROADCAST | IFF_MULTICAST;
-  return flags;
-}
-
 result<void> answer(unsigned long request, const netif& n, ifreq& r) {
   const uint32_t address = ip4_addr_get_u32(netif_ip4_addr(&n));
   const uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(&n));
@@ -77,10 +81,10 @@ result<void> answer(unsigned long request, const netif& n, ifreq& r) {
     put_address(r.ifr_broadaddr, address | ~mask);
     return {};
   case SIOCGIFFLAGS:
-    r.ifr_flags = flags_of(n);
+    r.ifr_flags = static_cast<short>(interface_flags(n));
     return {};
   case SIOCGIFMTU:
-    r.ifr_mtu = n.mtu ? n.mtu : 65536;
+    r.ifr_mtu = static_cast<int>(interface_mtu(n));
     return {};
   case SIOCGIFINDEX:
     r.ifr_ifindex = netif_get_index(&n);

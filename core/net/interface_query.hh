@@ -12,5 +12,8 @@ result<long> interface_control(unsigned long request, void* app_argument);
 
 // An interface's name, zeros behind it: "lo", "en0". `to` has IFNAMSIZ bytes.
 void interface_name(const netif& n, char* to);
+// IFF_*
+uint16_t interface_flags(const netif& n);
+uint32_t interface_mtu(const netif& n);
 
 } // namespace oblako::net

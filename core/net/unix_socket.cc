@@ -7,6 +7,9 @@
 
 namespace oblako::net {
 
+// Linux answers on any socket. There in an image that has the network.
+[[gnu::weak]] result<long> interface_control(unsigned long request, void* app_argument);
+
 constinit sched::mutex unix_lock;
 
 unix_socket::unix_socket(int type, uint32_t status_flags) : socket(AF_UNIX, type, 0, status_flags) {
@@ -114,13 +117,14 @@ result<void> unix_socket::get_option(int level, int name, void* value, socklen_t
 }
 
 result<long> unix_socket::control(unsigned long request, void* app_argument) {
+  if (request != TIOCOUTQ && request != FIONREAD)
+    return interface_control ? interface_control(request, app_argument)
+                             : result<long>(error::notty);
   int bytes = 0;
   {
     unix_guard guard(unix_lock);
     if (request == TIOCOUTQ)
       bytes = peer_ ? static_cast<int>(peer_->queued_) : 0;
-    else if (request != FIONREAD)
-      return error::notty;
     else
       for (unix_piece* p = first_; p && (bytes == 0 || !keeps_boundaries()); p = p->next)
         bytes += static_cast<int>(p->end - p->begin);

@@ -1,5 +1,6 @@
 // socket(2): the one place that names the kinds of socket there are, and so what links them.
 #include "arch/x64/syscall_entry.hh"
+#include "core/net/netlink.hh"
 #include "core/net/tcp_socket.hh"
 #include "core/net/udp_socket.hh"
 #include "core/net/unix_socket.hh"
@@ -17,6 +18,8 @@ constexpr int type_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 result<mem::ref<file>> make_socket(int domain, int type, int protocol, uint32_t flags) {
   if (domain == AF_UNIX)
     return mem::ref<file>(TRY(net::make_unix_socket(type, protocol, flags)));
+  if (domain == AF_NETLINK)
+    return mem::ref<file>(TRY(net::make_netlink_socket(type, protocol, flags)));
   if (domain != AF_INET && domain != AF_INET6)
     return error::afnosupport;
   if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP))
