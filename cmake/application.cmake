@@ -9,7 +9,7 @@
 # object).
 # ARGS: argv, with shell-like quotes; default NAME. ROOT: folder of files for the image's /.
 # ALLOCATOR dense: malloc with size classes in steps of 8 bytes (libc/malloc/dense.cc).
-# PORT, PROBE (redis, http, tcp), MEMORY (MB): what `make run` needs to know.
+# PORT, PROBE (redis, http, tcp, none), MEMORY (MB): what `make run` needs to know.
 # -malign-data=abi: arrays aligned as the ABI asks, not as GCC 4.8 expected them.
 set(app_flags -O2 ${dense_code} -malign-data=abi -g -fno-pie -ffunction-sections -fdata-sections -fcf-protection=none
   -fno-stack-protector -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${MUSL_DIR}=musl)

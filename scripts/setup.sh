@@ -12,7 +12,7 @@ packages=(
   qemu-system-x86 gdb
   # testing
   libgtest-dev libbenchmark-dev python3-pytest python3-scapy iproute2 redis-tools wrk tcl clang-format
-  tshark
+  tshark iperf
   # the Linux that boots are compared with (bench/linux_guest.sh)
   flex bison bc libelf-dev musl-tools lz4
   # fuzzing the receive path

@@ -41,7 +41,8 @@ class App:
         recipe = folder / "app.json"
         about = json.loads(recipe.read_text()) if recipe.exists() else {}
         self.port = int(about.get("port") or 0) or None  # in the guest
-        self.probe = about.get("probe") or ("tcp" if self.port else None)
+        probe = about.get("probe") or ("tcp" if self.port else "none")
+        self.probe = None if probe == "none" else probe
         self.memory = int(about.get("memory") or 128)  # MB
 
 
