@@ -4,11 +4,12 @@
     bench/bench_net.py [--only PART,…] [--quick] [--without-linux]
 
 Parts: requests (guest instructions for one), bulk (octets of TCP for a thousand instructions), speed
-(requests a second and what they cost the vCPU), http (the same of apps/httpd under wrk),
-connections (10,000 open; 10,000 active), latency (p50 and p99 at half of Linux's saturating load),
-impaired (bulk through a bad network). Ours and Linux take turns where time is measured, so that a
-busy host hurts both. Linux's idle loop halts: what it executes there is in its counts, some dozens of
-instructions a wake-up. Results: build/bench/net.json, net.md (a table) and net.svg. Needs root.
+(requests a second and what they cost the vCPU), http (the same of apps/httpd under wrk), iperf (bulk's
+figure by iperf 2, and its rate), connections (10,000 open; 10,000 active), latency (p50 and p99 at
+half of Linux's saturating load), impaired (bulk through a bad network). Ours and Linux take turns
+where time is measured, so that a busy host hurts both. Linux's idle loop halts: what it executes there
+is in its counts, some dozens of instructions a wake-up. Results: build/bench/net.json, net.md (a
+table) and net.svg. Needs root.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
-from bench import count  # noqa: E402
+from bench import count, iperf  # noqa: E402
 from tests.system.guest import GUEST, HOST, MAC, PREFIX, Guest  # noqa: E402
 from tests.system.relay import NETWORKS, transfer  # noqa: E402
 from vmkit import netns, vm  # noqa: E402
@@ -36,7 +37,7 @@ DEBUG_THREADS = ("-name", "bench,debug-threads=on")
 # What is aimed at, as ours divided by Linux's.
 TARGETS = {"GET P1": 5500 / 15376, "SET P1": 7000 / 16453, "GET P16": 3000 / 4127,
            "SET P16": 4700 / 5163, "rate P1": 2.2, "rate P16": 1.5, "p99": 0.6,
-           "received": 1.5, "sent": 1.5}
+           "received": 1.5, "sent": 1.5, "iperf received": 1.5, "iperf sent": 1.5}
 
 
 class System:
@@ -72,7 +73,8 @@ def ours():
         if done.returncode:
             sys.exit(done.stdout)
         folder = vm.BUILD / "system" if name.startswith("system-") else vm.BUILD
-        return System("Oblako", vm.App(name, folder), other, memory=128)
+        arguments = {"args": "-s"} if name == "iperf" else {}
+        return System("Oblako", vm.App(name, folder), other, memory=128, **arguments)
     return System("Oblako", vm.App("redis"), other)
 
 
@@ -84,13 +86,16 @@ def linux():
             sys.exit("no Linux guest to compare with (see above); --without-linux leaves it out")
         return json.loads(done.stdout)
 
-    def system(about, name, app, other):
-        line = (f"{about['apps'][name]['append']} address={GUEST}/{PREFIX} gateway={HOST} "
+    def system(about, name, app, other, arguments=""):
+        line = (f"{about['apps'][name]['append']}{arguments} address={GUEST}/{PREFIX} gateway={HOST} "
                 "sysctl.net.ipv4.tcp_no_metrics_save=1")  # connections are independent, as ours are
         return System("Linux", app, other, options=line, static=False,
                       extra=("-initrd", about["apps"][name]["initrd"]))
 
     def other(name):
+        if name == "iperf":
+            about = guest(f"iperf={iperf.linux_program(OUT)}")
+            return system(about, name, LinuxApp(about, iperf.PORT), other, ",-s")
         source, port = PROGRAMS[name]
         program = OUT / f"linux-{name}"
         subprocess.run(["gcc", "-O2", "-static", "-pthread", "-o", program, ROOT / source], check=True)
@@ -191,6 +196,28 @@ def http(systems, quick):
                 seen[name].setdefault("wrk vCPU", []).append(used)
     return {name: {row: statistics.median(values) for row, values in rows.items()}
             for name, rows in seen.items()}
+
+
+def iperf_rows(systems, quick):
+    """Octets for a thousand instructions each way, and Mbit/s: the median of rounds in turns."""
+    rounds, seconds = (3, 2) if quick else (7, 5)
+    servers = {s.name: s.other("iperf") for s in systems}
+    figures = {name: {f"iperf {way}": octets for way, octets in
+                      iperf.octets_per_kilo(s.app, **s.how).items()}
+               for name, s in servers.items()}
+    with Ending() as stack:
+        guests = {}
+        for name, s in servers.items():
+            guests[name] = stack.guest(s.boot(stack.enter(netns.Namespace())))
+            iperf.wait_listening(guests[name])
+        for way, arguments in iperf.WAYS.items():
+            seen = {name: [] for name in guests}
+            for _ in range(rounds):
+                for name, guest in guests.items():
+                    seen[name].append(iperf.rate(guest, arguments, seconds))
+            for name, rates in seen.items():
+                figures[name][f"iperf {way}, rate"] = statistics.median(rates)
+    return figures
 
 
 class Ending:
@@ -342,8 +369,14 @@ def transfers(systems, faults, size, count):
 
 
 UNITS = {"requests": "instructions", "bulk": "octets a thousand instructions", "speed": "a second",
-         "http": "a second", "connections": "instructions a GET",
-         "latency": "us", "impaired": "kB/s"}
+         "http": "a second", "iperf": "octets a thousand instructions",
+         "connections": "instructions a GET", "latency": "us", "impaired": "kB/s"}
+
+
+def unit(part, row):
+    if "vCPU" in row:
+        return "us of vCPU each"
+    return "Mbit/s" if part == "iperf" and "rate" in row else UNITS[part]
 
 
 def rows(results):
@@ -359,7 +392,7 @@ def table(results):
     for part, row, ours, theirs, ratio in rows(results):
         target = TARGETS.get(row)
         lines.append("| %s | %s | %s | %s | %s | %s |" % (
-            row, "us of vCPU each" if "vCPU" in row else UNITS[part],
+            row, unit(part, row),
             f"{ours:,.0f}" if ours >= 100 else f"{ours:,.1f}",
             "" if theirs is None else f"{theirs:,.0f}" if theirs >= 100 else f"{theirs:,.1f}",
             f"{ratio:.2f}" if ratio else "", f"{target:.2f}" if target else
@@ -430,6 +463,8 @@ def main():
             known = results.get("speed") or speed(systems, a.quick)
             rate = known.get("Linux", known["Oblako"])["rate P1"] / 2
             results[part] = latency(systems, a.quick, round(rate))
+        elif part == "iperf":
+            results[part] = iperf_rows(systems, a.quick)
         else:
             results[part] = globals()[part](systems, a.quick)
         saved.write_text(json.dumps(results, indent=1) + "\n")
