@@ -377,6 +377,7 @@ void reclaim_frames() {
       send_waiting(i);
     if (i.ring_was_full && i.waiting.empty()) [[unlikely]] {
       i.ring_was_full = false;
+      i.overtaken_by = 0;
       send_refused();
     }
   }

@@ -33,11 +33,12 @@ struct interface {
 
   netif n; // first: lwIP's callbacks get a pointer to it
   device* dev;
-  size_t lent;         // bytes of receive buffers that pbufs point into
-  bool checksums_sent; // by the device
-  uint8_t gso_types;   // bit per kind of large segment the device cuts (device.hh)
-  bool queued;         // frames or buffers since the last flush
-  bool ring_was_full;  // and a sender was refused
+  size_t lent;           // bytes of receive buffers that pbufs point into
+  bool checksums_sent;   // by the device
+  uint8_t gso_types;     // bit per kind of large segment the device cuts (device.hh)
+  bool queued;           // frames or buffers since the last flush
+  bool ring_was_full;    // and a sender was refused
+  uint32_t overtaken_by; // bytes that have joined the line since then
   waiting_frames waiting;
   traffic counted;
   neighbour neighbours[neighbour_count];

@@ -33,8 +33,14 @@ inline err_t note_transmitted(interface& i, pbuf* p, result<void> outcome) {
 
 [[gnu::noinline, gnu::cold]] err_t wait_for_room(interface& i, pbuf* p,
                                                  const transmit_offload& offload) {
-  if (!i.waiting.add({static_cast<uint8_t*>(p->payload), p, p->len, offload}))
+  // Who was refused has its turn when the line is empty (reclaim_frames()). So only so much may
+  // join the line in the meantime, or small frames would keep it filled for ever.
+  const bool overtakes = i.ring_was_full;
+  if ((overtakes && i.overtaken_by >= waiting_frames::most_bytes) ||
+      !i.waiting.add({static_cast<uint8_t*>(p->payload), p, p->len, offload}))
     return note_transmitted(i, p, error::again);
+  if (overtakes)
+    i.overtaken_by += p->len;
   if (i.waiting.count() % look_for_room == 0)
     send_waiting(i);
   return ERR_OK;
