@@ -288,9 +288,9 @@ def connections(system, quick):
                 run(n)
                 return (run(3 * n) - run(n)) / (2 * n)
 
-            figures = {"50 open": one(50, 5000)}
+            figures = {"50 open": one(50, 20_000)}
             idle = [guest.redis(60) for _ in range(9_900)]
-            figures["9,950 open"] = one(50, 5000, beside=len(idle))
+            figures["9,950 open"] = one(50, 20_000, beside=len(idle))
             for client in idle:
                 client.close()
             figures["9,900 active"] = one(9_900, 60_000)
