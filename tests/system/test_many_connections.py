@@ -72,7 +72,7 @@ def free_memory(guest, connections=None):
     deadline = time.monotonic() + 60
     with guest.inside(), contextlib.closing(guest.connect(60)) as s:
         while True:
-            s.sendall(b"?\n")
+            s.sendall(b"memory\n")
             free, open_now = map(int, s.recv(100).split())
             if connections is None or open_now - 1 == connections or time.monotonic() > deadline:
                 return free, open_now - 1

@@ -1,6 +1,7 @@
-// An echo server for tens of thousands of connections: what comes on one is sent back. A line "?"
-// is answered with the machine's free memory and the number of connections, a line "!" with how
-// many segments took the short way: with data, acknowledgements, sent (/proc/net/netstat).
+// An echo server for tens of thousands of connections: what comes on one is sent back. The line
+// "memory" is answered with the machine's free memory and the number of connections, the line
+// "short ways" with how many segments took them: with data, acknowledgements, sent
+// (/proc/net/netstat).
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -46,16 +47,20 @@ static int short_ways(char* text) {
   return sprintf(text, "%lu %lu %lu\n", data, acknowledgements, sent);
 }
 
+static int is(const char* data, ssize_t n, const char* line) {
+  return n == (ssize_t)strlen(line) && memcmp(data, line, (size_t)n) == 0;
+}
+
 static void serve(int fd) {
   char data[4096];
   ssize_t n = read(fd, data, sizeof data);
   if (n < 0 && errno == EAGAIN)
     return;
-  if (n == 2 && memcmp(data, "?\n", 2) == 0) {
+  if (is(data, n, "memory\n")) {
     struct sysinfo info;
     need(sysinfo(&info) == 0, "sysinfo");
     n = sprintf(data, "%lu %d\n", info.freeram * info.mem_unit, connections);
-  } else if (n == 2 && memcmp(data, "!\n", 2) == 0) {
+  } else if (is(data, n, "short ways\n")) {
     n = short_ways(data);
   }
   if (n <= 0 || write(fd, data, (size_t)n) != n) {
