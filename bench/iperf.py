@@ -30,8 +30,10 @@ def linux_program(out):
         shutil.copytree(source, copy)
         (copy / "src" / "service.c").touch()  # see apps/iperf/recipe.cmake
         for command in (["./configure", "CFLAGS=-O2", "CXXFLAGS=-O2", "LDFLAGS=-static"], ["make"]):
-            subprocess.run(command, cwd=copy, check=True, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
+            done = subprocess.run(command, cwd=copy, text=True, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+            if done.returncode:
+                raise RuntimeError(f"iperf for Linux: {command[0]} failed\n{done.stdout[-2000:]}")
         shutil.copy(copy / "src" / "iperf", program)
     return program
 

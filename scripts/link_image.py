@@ -2,7 +2,8 @@
 """Links one application, the C library and what it reaches of the kernel into a bootable image.
 
 Two steps where needed: constant numbers passed to syscall() are found in the linked code, and the
-calls behind them are linked in a second pass; so is frame information where code unwinds. Prints the image's size and the reached system calls.
+calls behind them are linked in a second pass; so is frame information where code unwinds. Prints the
+image's size and the reached system calls.
 """
 
 import argparse

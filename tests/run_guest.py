@@ -4,8 +4,8 @@
   tests/run_guest.py [NAME...] [-v]
 
 A test is tests/guest/NAME.c or .cc. Its first five lines may say `// net` (a user network),
-`// args: …` (for main), `// mem: MB`, `// cpu: MODEL`, `// rng`, `// machine: …`, `// options: …` (for the
-kernel), `// limit: SECONDS` and `// expect: STATUS` (instead of 0).
+`// args: …` (for main), `// mem: MB`, `// cpu: MODEL`, `// rng`, `// machine: …`, `// options: …`
+(for the kernel), `// limit: SECONDS` and `// expect: STATUS` (instead of 0).
 """
 
 import re

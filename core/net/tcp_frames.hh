@@ -42,7 +42,7 @@ inline uint32_t load32(const uint8_t* at) {
   return word;
 }
 
-// Of a connection's segment of so many bytes, all but the sums and the ports' checksum.
+// The header of the connection's next segment, all but its checksum.
 inline void fill_in(tcp_fields& t, const tcp_pcb& c, uint8_t flags) {
   t.source = __builtin_bswap16(c.local_port);
   t.destination = __builtin_bswap16(c.remote_port);

@@ -29,10 +29,10 @@ def parse_options(data):
 class DhcpServer(threading.Thread):
     """Leases `guest` to whoever asks on `interface`. Make it inside the network namespace.
     `log` holds the kinds of the messages received, `heard` more of each; `silent` DISCOVERs are
-    ignored first. While it runs: what is sent to the addresses in `mute` is not answered, `refuse` answers every REQUEST with a NAK,
-    `moves` confirms another address than was asked for, `rubbish` holds what is said before each
-    answer: changes of its options (None takes one away), or of the address under "address";
-    `always` what is changed in the answers themselves."""
+    ignored first. While it runs: what is sent to the addresses in `mute` is not answered, `refuse`
+    answers every REQUEST with a NAK, `moves` confirms another address than was asked for, `rubbish`
+    holds what is said before each answer: changes of its options (None takes one away), or of the
+    address under "address"; `always` what is changed in the answers themselves."""
 
     def __init__(self, interface, server="172.44.0.1", guest="172.44.0.2", lease=3600, silent=0):
         super().__init__(daemon=True)

@@ -61,7 +61,7 @@ def test_the_short_way_in_both_families(boot, namespace_with_tap, address):
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         before = short_ways(s)
         for n in range(100):
-            # Sizes that are copied short, copied long, and (beyond a receive buffer) in pieces.
+            # Sizes on both sides of what is copied in a few steps.
             text = bytes([n]) * (3 + 13 * n)
             assert ask(s, text, len(text)) == text
         data, _, sent = (b - a for a, b in zip(before, short_ways(s)))

@@ -1,6 +1,5 @@
 """The same redis image on every kind of machine and network."""
 
-
 import pytest
 from vmkit import vm
 

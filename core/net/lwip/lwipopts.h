@@ -119,7 +119,7 @@ extern uint32_t oblako_tcp_send_buffer;
 #define TCP_MSL 5000UL
 #define TCP_SYNMAXRTX 6
 #define TCP_MAXRTX 15
-/* Nobody has a function called from time to time (patch 56). */
+/* Connections have no function that is called from time to time (patch 56). */
 #define LWIP_TCP_NO_POLL 1
 /* What this port keeps with a connection: its timer; its place among those whose socket is closed
  * (core/net/tcp_watch.cc), and among those that could not send (core/net/tcp_deferred.cc); its
