@@ -329,6 +329,7 @@ void start_interface(device& d, bool first) {
   }
   auto* i = static_cast<interface*>(memory);
   i->dev = &d;
+  i->waiting.start(mem::frame_usage().total_bytes);
   netif_add_noaddr(&i->n, nullptr, set_up, nullptr);
   interfaces[interface_count++] = i;
   if (first)

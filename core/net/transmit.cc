@@ -36,7 +36,7 @@ inline err_t note_transmitted(interface& i, pbuf* p, result<void> outcome) {
   // Who was refused has its turn when the line is empty (reclaim_frames()). So only so much may
   // join the line in the meantime, or small frames would keep it filled for ever.
   const bool overtakes = i.ring_was_full;
-  if ((overtakes && i.overtaken_by >= waiting_frames::most_bytes) ||
+  if ((overtakes && i.overtaken_by >= i.waiting.limit()) ||
       !i.waiting.add({static_cast<uint8_t*>(p->payload), p, p->len, offload}))
     return note_transmitted(i, p, error::again);
   if (overtakes)

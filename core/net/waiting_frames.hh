@@ -4,8 +4,8 @@
 //
 // Invariants: while any frame waits, no other is given to the device before it (a connection's
 // segments keep their order); bytes() is the sum of the frames' lengths and never exceeds
-// most_bytes. Beyond that a sender is refused, and TCP keeps what it has. Not locked: the network
-// lock is held.
+// limit(). Beyond that a sender is refused, and TCP keeps what it has. Not locked: the network lock
+// is held.
 #pragma once
 
 #include "core/base/types.hh"
@@ -15,8 +15,11 @@ namespace oblako::net {
 
 class waiting_frames {
 public:
-  // Ten thousand short answers, and no more than a millisecond of a fast network.
+  // However much memory there is: ten thousand short answers, and no more than a millisecond of a
+  // fast network.
   static constexpr size_t most_bytes = 1_MiB;
+  // Short frames take some four times their length, and acknowledgements are in nobody's account.
+  static constexpr unsigned part_of_memory = 64;
 
   struct frame {
     uint8_t* data; // with the room in front
@@ -25,13 +28,17 @@ public:
     transmit_offload offload;
   };
 
+  void start(uint64_t memory) {
+    limit_ = static_cast<size_t>(min_of<uint64_t>(most_bytes, memory / part_of_memory));
+  }
+  size_t limit() const { return limit_; }
   bool empty() const { return !first_; }
   size_t bytes() const { return bytes_; }
   uint32_t count() const { return count_; }
 
   // At the end. False: too many wait.
   bool add(const frame& f) {
-    if (bytes_ + f.length > most_bytes)
+    if (bytes_ + f.length > limit_)
       return false;
     entry& e = fill_in(f);
     e.behind = nullptr;
@@ -78,7 +85,7 @@ private:
   }
 
   entry *first_ = nullptr, *last_ = nullptr;
-  size_t bytes_ = 0;
+  size_t bytes_ = 0, limit_ = 0;
   uint32_t count_ = 0;
 };
 

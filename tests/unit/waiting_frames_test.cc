@@ -23,6 +23,7 @@ struct packet {
 TEST(waiting_frames, leave_in_the_order_in_which_they_came) {
   packet a(60), b(70), c(80);
   waiting_frames w;
+  w.start(1_GiB);
   EXPECT_TRUE(w.empty());
   for (auto* f : {&a, &b, &c})
     EXPECT_TRUE(w.add(f->f));
@@ -41,6 +42,7 @@ TEST(waiting_frames, leave_in_the_order_in_which_they_came) {
 TEST(waiting_frames, what_the_device_did_not_take_is_first_again) {
   packet a(60), b(70), c(80);
   waiting_frames w;
+  w.start(1_GiB);
   w.add(a.f);
   w.add(b.f);
   for (auto* f : {&a, &b}) {
@@ -63,6 +65,7 @@ TEST(waiting_frames, what_the_device_did_not_take_is_first_again) {
 TEST(waiting_frames, are_limited_in_octets) {
   std::vector<std::unique_ptr<packet>> all;
   waiting_frames w;
+  w.start(1_GiB);
   size_t bytes = 0;
   for (;; bytes += 60) {
     all.push_back(std::make_unique<packet>(60));
@@ -74,6 +77,14 @@ TEST(waiting_frames, are_limited_in_octets) {
   EXPECT_GT(bytes + 60, waiting_frames::most_bytes);
   w.take();
   EXPECT_TRUE(w.add(all.back()->f));
+}
+
+TEST(waiting_frames, are_fewer_in_a_small_memory) {
+  waiting_frames w;
+  w.start(16_MiB);
+  EXPECT_EQ(w.limit(), 256_KiB);
+  w.start(64_MiB);
+  EXPECT_EQ(w.limit(), waiting_frames::most_bytes);
 }
 
 } // namespace
