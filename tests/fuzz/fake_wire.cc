@@ -117,7 +117,8 @@ void wire::learn(const bytes& frame) {
   const uint8_t* ip = frame.data() + 14;
   const size_t length = frame.size() - 14;
   if (get16(frame.data() + 12) == 0x86dd && length >= 60) {
-    memcpy(our_ip6, ip + 8, sizeof our_ip6);
+    if (ip[8] == 0xfe)
+      memcpy(our_ip6, ip + 8, sizeof our_ip6);
     if (ip[6] == 6)
       learn_tcp(ip + 40, length - 40, true);
   } else if (get16(frame.data() + 12) == 0x0800) {

@@ -34,7 +34,7 @@ public:
 
   std::vector<connection> connections;
   uint32_t dhcp_transaction = 0; // network byte order
-  uint8_t our_ip6[16] = {};      // the stack's last IPv6 source address
+  uint8_t our_ip6[16] = {};      // the stack's last link-local source address
 
   // --- net::device
   oblako::net::mac_address mac() const override { return {{2, 0, 0, 0, 0, number_}}; }

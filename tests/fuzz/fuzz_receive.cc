@@ -15,7 +15,7 @@
 #include "core/net/tcp_socket.hh"
 #include "core/net/udp_socket.hh"
 #include "core/random/random.hh"
-#include "tests/fuzz/fake_wire.hh"
+#include "tests/fuzz/packets.hh"
 #include "tests/unit/fake_kernel.hh"
 
 #include "lwip/dhcp.h"
@@ -31,7 +31,7 @@
 #include <netinet/in.h>
 
 using namespace oblako;
-using fuzz::bytes;
+using namespace fuzz;
 
 extern "C" void oblako_start_net();
 
@@ -79,7 +79,12 @@ void first_answer() {}
 } // namespace oblako::boot
 
 const char* oblako::boot::option(const char* name) {
-  return strcmp(name, "ip") == 0 ? "10.0.0.2/24" : strcmp(name, "gw") == 0 ? "10.0.0.1" : nullptr;
+  constexpr const char* options[][2] = {
+      {"ip", "10.0.0.2/24"}, {"gw", "10.0.0.1"}, {"ip6", "fd00::2/64"}};
+  for (const auto& o : options)
+    if (strcmp(name, o[0]) == 0)
+      return o[1];
+  return nullptr;
 }
 
 void oblako::random::fill(void* to, size_t count) {
@@ -134,96 +139,19 @@ private:
   const uint8_t *at_, *end_;
 };
 
-// --- packets
+// --- delivering
 
-void put16(bytes& to, size_t value) {
-  to.push_back(static_cast<uint8_t>(value >> 8));
-  to.push_back(static_cast<uint8_t>(value));
-}
-void put32(bytes& to, uint32_t value) {
-  put16(to, value >> 16);
-  put16(to, value & 0xffff);
-}
-void set16(bytes& b, size_t at, size_t value) {
-  b[at] = static_cast<uint8_t>(value >> 8);
-  b[at + 1] = static_cast<uint8_t>(value);
-}
-void append(bytes& to, const bytes& what) {
-  to.insert(to.end(), what.begin(), what.end());
-}
-bytes pattern(size_t count) {
-  bytes b(count);
-  for (size_t i = 0; i < count; ++i)
-    b[i] = static_cast<uint8_t>(i);
-  return b;
-}
-
-uint32_t sum_of(const uint8_t* data, size_t count, uint32_t sum = 0) {
-  for (size_t i = 0; i < count; ++i)
-    sum += i % 2 ? data[i] : uint32_t{data[i]} << 8;
-  return sum;
-}
-uint16_t checksum_of(uint32_t sum) {
-  while (sum >> 16)
-    sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
-}
-
-bytes ethernet(uint8_t device, uint16_t type, const bytes& payload) {
-  bytes f = {2, 0, 0, 0, 0, device, 2, 0, 0, 0, 0, 99};
-  put16(f, type);
-  append(f, payload);
-  return f;
-}
-
-bytes ipv4(uint8_t protocol, const bytes& payload, uint16_t fragment = 0, uint16_t id = 1,
-           uint32_t to = fuzz::our_ip) {
-  bytes p = {0x45, 0};
-  put16(p, 20 + payload.size());
-  put16(p, id);
-  put16(p, fragment);
-  append(p, {64, protocol, 0, 0});
-  put32(p, __builtin_bswap32(fuzz::peer_ip));
-  put32(p, __builtin_bswap32(to));
-  set16(p, 10, checksum_of(sum_of(p.data(), 20)));
-  append(p, payload);
-  return p;
-}
-
-constexpr uint8_t peer_ip6[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x99};
-
-bytes ipv6(uint8_t next, const bytes& payload, uint8_t hop_limit = 64) {
-  bytes p = {0x60, 0, 0, 0};
-  put16(p, payload.size());
-  append(p, {next, hop_limit});
-  append(p, bytes(peer_ip6, peer_ip6 + 16));
-  append(p, bytes(devices[0].our_ip6, devices[0].our_ip6 + 16));
-  append(p, payload);
-  return p;
+fuzz::ip6_way way_of(uint8_t protocol) {
+  if (protocol == 6)
+    return {fuzz::global_peer_ip6, fuzz::global_our_ip6};
+  return {fuzz::peer_ip6, devices[0].our_ip6};
 }
 
 void deliver_ip(bool v6, uint8_t protocol, const bytes& payload, net::checksum_state checksum,
                 size_t piece = 0) {
-  devices[0].deliver(v6 ? ethernet(1, 0x86dd, ipv6(protocol, payload, 255))
+  devices[0].deliver(v6 ? ethernet(1, 0x86dd, ipv6(protocol, payload, way_of(protocol), 255))
                         : ethernet(1, 0x0800, ipv4(protocol, payload)),
                      checksum, piece);
-}
-
-bytes tcp_segment(const fuzz::connection& c, uint8_t flags, uint32_t sequence,
-                  uint32_t acknowledged, uint16_t window, bytes options, const bytes& payload) {
-  options.resize((options.size() + 3) / 4 * 4);
-  bytes s;
-  put16(s, c.peer_port);
-  put16(s, c.our_port);
-  put32(s, sequence);
-  put32(s, acknowledged);
-  s.push_back(static_cast<uint8_t>((20 + options.size()) / 4 << 4));
-  s.push_back(flags);
-  put16(s, window);
-  put32(s, flags & 0x20 ? static_cast<uint32_t>(payload.size()) : 0); // an urgent pointer
-  append(s, options);
-  append(s, payload);
-  return s;
 }
 
 // --- the application
@@ -393,7 +321,7 @@ void icmp_about(script& in) {
   put32(quoted, c->sent + static_cast<uint32_t>(offset));
   quoted.resize(20);
   put16(message, mtu);
-  bytes packet = c->ipv6 ? ipv6(6, quoted) : ipv4(6, quoted);
+  bytes packet = c->ipv6 ? ipv6(6, quoted, way_of(6)) : ipv4(6, quoted);
   const size_t addresses = c->ipv6 ? 8 : 12, width = c->ipv6 ? 16 : 4;
   std::swap_ranges(packet.begin() + static_cast<ptrdiff_t>(addresses),
                    packet.begin() + static_cast<ptrdiff_t>(addresses + width),
@@ -408,9 +336,10 @@ void with_checksum(bool v6, uint8_t protocol, bytes message, size_t field) {
     return;
   set16(message, field, 0);
   uint32_t sum = 0;
+  const fuzz::ip6_way way = way_of(protocol);
   if (v6)
-    sum = sum_of(peer_ip6, 16, sum_of(devices[0].our_ip6, 16)) +
-          static_cast<uint32_t>(message.size()) + protocol;
+    sum =
+        sum_of(way.from, 16, sum_of(way.to, 16)) + static_cast<uint32_t>(message.size()) + protocol;
   set16(message, field, checksum_of(sum_of(message.data(), message.size(), sum)));
   deliver_ip(v6, protocol, message, net::checksum_state::none);
 }
@@ -573,10 +502,22 @@ void settle() {
     etharp_cleanup_netif(n);
     nd6_cleanup_netif(n);
     for (s8_t k = 1; k < LWIP_IPV6_NUM_ADDRESSES; ++k)
-      netif_ip6_addr_set_state(n, k, IP6_ADDR_INVALID);
+      if (memcmp(netif_ip6_addr(n, k)->addr, global_our_ip6, 16) != 0)
+        netif_ip6_addr_set_state(n, k, IP6_ADDR_INVALID);
   }
   for (fuzz::wire& w : devices)
     w.drain();
+}
+
+// The other side asks for our link address, and tells its own (RFC 4861, 4.3).
+void solicit(ip6_way way) {
+  bytes m = {135, 0, 0, 0, 0, 0, 0, 0};
+  append(m, bytes(way.to, way.to + 16));
+  append(m, {1, 1, 2, 0, 0, 0, 0, 99});
+  set16(m, 2,
+        checksum_of(sum_of(m.data(), m.size(), sum_of(way.from, 16, sum_of(way.to, 16))) +
+                    static_cast<uint32_t>(m.size()) + 58));
+  devices[0].deliver(ethernet(1, 0x86dd, ipv6(58, m, way, 255)), net::checksum_state::none);
 }
 
 void begin() {
@@ -590,11 +531,10 @@ void begin() {
   append(arp, {0, 0, 0, 0, 0, 0, 10, 0, 0, 2});
   devices[0].deliver(ethernet(1, 0x0806, arp), net::checksum_state::none);
   net::engine::run();
-  bytes solicitation = {135, 0, 0, 0, 0, 0, 0, 0};
-  append(solicitation, bytes(devices[0].our_ip6, devices[0].our_ip6 + 16));
-  append(solicitation, {1, 1, 2, 0, 0, 0, 0, 99});
-  with_checksum(true, 58, solicitation, 2);
-  net::engine::run();
+  for (const ip6_way way : {way_of(58), way_of(6)}) {
+    solicit(way);
+    net::engine::run();
+  }
 }
 
 void start() {
