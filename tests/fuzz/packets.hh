@@ -46,7 +46,7 @@ inline bytes ethernet(uint8_t device, uint16_t type, const bytes& payload) {
 }
 
 inline bytes ipv4(uint8_t protocol, const bytes& payload, uint16_t fragment = 0, uint16_t id = 1,
-           uint32_t to = our_ip) {
+                  uint32_t to = our_ip) {
   bytes p = {0x45, 0};
   put16(p, 20 + payload.size());
   put16(p, id);
@@ -80,7 +80,8 @@ inline bytes ipv6(uint8_t next, const bytes& payload, ip6_way way, uint8_t hop_l
 }
 
 inline bytes tcp_segment(const connection& c, uint8_t flags, uint32_t sequence,
-                  uint32_t acknowledged, uint16_t window, bytes options, const bytes& payload) {
+                         uint32_t acknowledged, uint16_t window, bytes options,
+                         const bytes& payload) {
   options.resize((options.size() + 3) / 4 * 4);
   bytes s;
   put16(s, c.peer_port);

@@ -385,9 +385,32 @@ static void flow(void) {
   close(l);
 }
 
+static void transfer(void) {
+  int p[2];
+  ok(socketpair(AF_UNIX, SOCK_STREAM, 0, p) == 0, "socketpair");
+  char b[64];
+  ok(write(p[0], "ab", 2) == 2 && write(p[0], "cd", 2) == 2 && read(p[1], b, 64) == 4, "a stream");
+  close(p[0]);
+  ok(read(p[1], b, 64) == 0 && (events(p[1], POLLIN) & POLLHUP), "and its end");
+  ok(send(p[1], b, 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "EPIPE");
+  close(p[1]);
+  ok(socketpair(AF_UNIX, SOCK_DGRAM, 0, p) == 0 && write(p[0], "ab", 2) == 2 &&
+         write(p[0], "cde", 3) == 3 && read(p[1], b, 64) == 2 && read(p[1], b, 64) == 3,
+     "datagrams");
+  close(p[0]), close(p[1]);
+  struct sockaddr_un a = {.sun_family = AF_UNIX, .sun_path = "/tmp/test.sock"};
+  int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0);
+  ok(bind(l, (void*)&a, sizeof a) == 0 && listen(l, 4) == 0, "a named one");
+  ok(connect(c, (void*)&a, sizeof a) == 0, "connect by name");
+  int s = accept(l, 0, 0);
+  ok(s >= 0 && write(c, "x", 1) == 1 && read(s, b, 64) == 1, "data");
+  close(s), close(c), close(l);
+}
+
 int main(void) {
   setvbuf(stdout, 0, _IOLBF, 0);
   signal(SIGPIPE, SIG_IGN);
+  transfer();
   kinds();
   names();
   abstract_names();
