@@ -386,7 +386,7 @@ void start_handshakes() {
   half_open_connections.start(tcp_ticks, static_cast<unsigned>(min_of<uint64_t>(
                                              max_of<uint64_t>(memory / 128_KiB, 128), 16'384)));
   ended.set_limit(
-      static_cast<unsigned>(min_of<uint64_t>(max_of<uint64_t>(memory / 16_KiB, 1024), 65'536)));
+      static_cast<unsigned>(min_of<uint64_t>(max_of<uint64_t>(memory / 16_KiB, 128), 65'536)));
   for (siphash_key* k : {&table_key, &cookie_key})
     *k = {uint64_t{random_word()} << 32 | random_word(),
           uint64_t{random_word()} << 32 | random_word()};
@@ -490,7 +490,7 @@ u8_t oblako_tcp_time_wait_input(const oblako_tcp_segment* s) {
 
 void oblako_tcp_time_wait(tcp_pcb* c) {
   const flow f = flow_of(c->local_ip, c->local_port, c->remote_ip, c->remote_port);
-  if (time_wait_record* r = ended.add(f, hash(f), tcp_ticks)) {
+  if (time_wait_record* r = ended.add(f, hash, tcp_ticks)) {
     r->receive_next = c->rcv_nxt;
     r->send_next = c->snd_nxt;
     r->window = TCPWND_MIN16(RCV_WND_SCALE(c, c->rcv_ann_wnd));

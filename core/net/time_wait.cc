@@ -25,15 +25,10 @@ void time_wait_table::unlink(time_wait_record& r) {
   (r.younger ? r.younger->older : youngest_) = r.older;
 }
 
-time_wait_record* time_wait_table::add(const flow& f, uint64_t hash, uint32_t now) {
+time_wait_record* time_wait_table::add_new(const flow& f, uint64_t hash, uint32_t now) {
   if (!buckets_ && !make_buckets())
     return nullptr;
-  auto* r = find(f, hash);
-  if (r) {
-    restart(*r, now);
-    return r;
-  }
-  r = static_cast<time_wait_record*>(mem::allocate(sizeof *r));
+  auto* r = static_cast<time_wait_record*>(mem::allocate(sizeof(time_wait_record)));
   if (!r)
     return nullptr;
   r->key = f;

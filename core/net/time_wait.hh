@@ -3,7 +3,7 @@
 // of their ends. All wait equally long, so a record that is added or restarted is the last to go.
 //
 // Invariants: a record is in exactly one bucket and in the list once; the list is sorted by `ends`;
-// count() never exceeds the limit (the oldest gives way). Not locked.
+// count() never exceeds the limit: the oldest record gives way to a new one. Not locked.
 #pragma once
 
 #include "core/base/types.hh"
@@ -28,9 +28,19 @@ public:
   constexpr time_wait_table(uint32_t duration_ms) : duration_(duration_ms) {}
   void set_limit(unsigned records) { limit_ = records; }
 
-  // `hash` is the flow's, the same in every call. Returns nullptr if there is no memory: the
-  // connection is then forgotten at once.
-  time_wait_record* add(const flow& f, uint64_t hash, uint32_t now);
+  // hash_function(flow) gives the hash that the other calls are given. Returns nullptr if there is
+  // no memory: the connection is then forgotten at once.
+  template <class hash_function>
+  time_wait_record* add(const flow& f, hash_function&& hash, uint32_t now) {
+    const uint64_t h = hash(f);
+    if (time_wait_record* known = find(f, h)) {
+      restart(*known, now);
+      return known;
+    }
+    if (count_ >= limit_ && oldest_)
+      remove(*oldest_, hash(oldest_->key));
+    return add_new(f, h, now);
+  }
   time_wait_record* find(const flow& f, uint64_t hash) const;
   void remove(time_wait_record& r, uint64_t hash);
   // Another copy of the FIN came: the wait begins again.
@@ -47,6 +57,7 @@ public:
 
 private:
   time_wait_record*& bucket(uint64_t hash) const { return buckets_[hash & (bucket_count_ - 1)]; }
+  time_wait_record* add_new(const flow& f, uint64_t hash, uint32_t now);
   bool make_buckets();
   void append(time_wait_record& r);
   void unlink(time_wait_record& r);

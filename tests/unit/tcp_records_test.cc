@@ -61,7 +61,7 @@ uint64_t hash(const flow& f) {
 struct ended_connections {
   ended_connections() : table(60'000) { table.set_limit(1000); }
   time_wait_record* add(uint32_t n, uint32_t now) {
-    auto* r = table.add(numbered(n), hash(numbered(n)), now);
+    auto* r = table.add(numbered(n), hash, now);
     return r;
   }
   time_wait_record* find(uint32_t n) { return table.find(numbered(n), hash(numbered(n))); }
@@ -96,6 +96,40 @@ TEST(time_wait, the_same_connection_again_is_one_record) {
   EXPECT_EQ(first->ends, 60'020u);
   e.table.remove(*first, hash(numbered(5)));
   EXPECT_FALSE(e.find(5));
+}
+
+TEST(time_wait, beyond_its_limit_the_oldest_gives_way) {
+  const size_t before = live.size();
+  ended_connections e;
+  for (uint32_t n = 0; n < 5000; ++n) {
+    ASSERT_TRUE(e.add(n, n));
+    EXPECT_LE(e.table.count(), 1000u);
+    EXPECT_LE(live.size(), before + 1000 + 1); // and the buckets
+  }
+  for (uint32_t n = 0; n < 5000; ++n)
+    EXPECT_EQ(e.find(n) != nullptr, n >= 4000) << n;
+  e.table.restart(*e.find(4000), 5000); // it is the youngest now
+  e.add(5000, 5000);
+  EXPECT_TRUE(e.find(4000));
+  EXPECT_FALSE(e.find(4001));
+  e.add(4500, 5001); // known: nobody gives way
+  EXPECT_TRUE(e.find(4002));
+  EXPECT_EQ(e.table.count(), 1000u);
+  e.table.expire(70'000, hash);
+  EXPECT_EQ(live.size(), before + 1);
+}
+
+TEST(time_wait, without_memory_for_another_the_oldest_has_gone) {
+  ended_connections e;
+  e.table.set_limit(2);
+  e.add(1, 0);
+  e.add(2, 0);
+  allocations_left = 0;
+  EXPECT_EQ(e.add(3, 0), nullptr);
+  EXPECT_EQ(e.table.count(), 1u);
+  EXPECT_TRUE(e.find(2));
+  allocations_left = -1;
+  e.table.expire(60'000, hash);
 }
 
 TEST(time_wait, the_clock_may_wrap_around) {

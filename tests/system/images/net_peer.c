@@ -10,7 +10,8 @@
  *   call        connects to port 11 from here; answers the port it comes from
  *   accept      the next connection of port 11; answers its other port, -1 if there is none
  *   reopen      closes port 11 and opens it again
- *   count       answers how many connections are open */
+ *   count       answers how many connections are open
+ *   time-wait   answers how many are in TIME_WAIT (/proc/net/sockstat) */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -87,6 +88,17 @@ static int predicted(int field) {
   return n == 3 && field >= 0 && field < 3 ? (int)counts[field] : -1;
 }
 
+static int in_time_wait(void) {
+  int waiting = -1;
+  FILE* f = fopen("/proc/net/sockstat", "r");
+  must(f != NULL, "sockstat");
+  while (fgets(buffer, sizeof buffer, f) &&
+         sscanf(buffer, "TCP: inuse %*d orphan %*d tw %d", &waiting) != 1)
+    ;
+  fclose(f);
+  return waiting;
+}
+
 static int narrow = -1;
 
 static int open_narrow(void) {
@@ -147,6 +159,8 @@ static void command(int fd) {
     answer = open_narrow();
   if (!strcmp(text, "accept"))
     answer = accept_narrow();
+  if (!strcmp(text, "time-wait"))
+    answer = in_time_wait();
   if (!strncmp(text, "predicted ", 10))
     answer = predicted(atoi(text + 10));
   n = snprintf(text, sizeof text, "%d", answer);
