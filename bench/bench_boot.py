@@ -53,7 +53,7 @@ def on(accelerator, command):
     """QEMU's command line, which is written for TCG, for another accelerator."""
     if accelerator == "tcg":
         return command
-    other = {("-accel", "tcg"): accelerator, ("-cpu", "max"): "host"}
+    other = {("-accel", "tcg"): accelerator, ("-cpu", "max"): vm.processor(accelerator)}
     return command[:1] + [other.get(pair, pair[1]) for pair in zip(command, command[1:])]
 
 

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 
-from vmkit import vm
+from vmkit import kvm, vm
 from vmkit.capture import Capture
 from vmkit.symbols import Symbols
 
@@ -183,6 +183,29 @@ class Stopper:
             say("still running; ^C again ends it at once")
 
 
+class Complaints(threading.Thread):
+    """Copies what QEMU itself says to our standard error. When KVM has met an instruction that it
+    cannot interpret, QEMU stops the machine for good and stays: we end it."""
+
+    PATIENCE = 0.5  # seconds for the registers, which follow
+
+    def __init__(self, qemu):
+        super().__init__(daemon=True)
+        self.qemu = qemu
+        self.kvm_gave_up = False
+        self.start()
+
+    def run(self):
+        said = b""
+        while piece := os.read(self.qemu.stderr.fileno(), 65536):
+            sys.stderr.buffer.write(piece)
+            sys.stderr.buffer.flush()
+            said = said[-100:] + piece
+            if kvm.INTERNAL_ERROR in said and not self.kvm_gave_up:
+                self.kvm_gave_up = True
+                threading.Timer(self.PATIENCE, self.qemu.kill).start()
+
+
 def serve(qemu, console):
     """Moves bytes both ways until QEMU closes the console."""
     stopper = Stopper(qemu)
@@ -209,7 +232,8 @@ def serve(qemu, console):
 def run(app, command, network):
     symbols = Symbols(app.symbols)
     started = time.monotonic()
-    qemu = vm.start(command, stdout=subprocess.PIPE)
+    qemu = vm.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    complaints = Complaints(qemu)
     ended = threading.Event()
     if network.address and app.probe:
         threading.Thread(target=announce_when_ready, daemon=True,
@@ -222,7 +246,10 @@ def run(app, command, network):
         if qemu.poll() is None:
             qemu.kill()
         symbols.close()
+    complaints.join(1)
     status = vm.exit_status(code)
+    if complaints.kvm_gave_up:
+        say("KVM cannot interpret an instruction of this image: ACCEL=tcg emulates it")
     if status:
         say(f"{app.name} ended with status {status}")
     return status

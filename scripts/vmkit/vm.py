@@ -2,12 +2,13 @@
 
 import ctypes
 import json
-import os
 import signal
 import subprocess
 import time
 import zlib
 from pathlib import Path
+
+from vmkit import kvm
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build"
@@ -47,17 +48,19 @@ class App:
 
 
 def accelerator(wanted=None):
-    """(name, why not KVM or None). KVM only where the processor has it and we may use it."""
+    """(name, why not KVM or None). KVM only where the processor has it, we may use it and a small
+    guest has run under it."""
     if wanted:
         return wanted, None
-    flags = Path("/proc/cpuinfo").read_text().split()
-    if "vmx" not in flags and "svm" not in flags:
-        return "tcg", "this processor offers no virtualisation"
-    if not os.path.exists("/dev/kvm"):
-        return "tcg", "there is no /dev/kvm"
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "tcg", "no rights on /dev/kvm"
-    return "kvm", None
+    if reason := kvm.offered():
+        return "tcg", reason
+    trial = kvm.trial()
+    return ("kvm", None) if trial.complete else ("tcg", trial.why)
+
+
+def processor(accel, wanted=None):
+    """The value of -cpu."""
+    return kvm.model_for(wanted) if accel == "kvm" else wanted or "max"
 
 
 def mac_for(name):
@@ -83,7 +86,7 @@ def qemu_command(image, *, machine="microvm", accel="tcg", memory=128, cpus=1, c
     kind, mmio = MACHINES[machine]
     bus = "device" if mmio else "pci"
     command = ["qemu-system-x86_64", "-machine", kind, "-accel", accel,
-               "-cpu", cpu or ("host" if accel == "kvm" else "max"),
+               "-cpu", processor(accel, cpu),
                "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-no-user-config",
                "-display", "none", "-no-reboot",
                "-device", "isa-debug-exit,iobase=0x501",

@@ -1,6 +1,8 @@
 // mem: 32
 /* Clocks, sleeping, interval timers and POSIX timers. Upper limits are wide: the machine under test
- * is emulated and shared. */
+ * is emulated and shared. Time that the host takes from the machine counts as CPU time of the
+ * thread that ran, so whatever must cost little CPU time is measured until it did, a few times at
+ * most. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
@@ -68,6 +70,16 @@ static void clocks(void) {
   ok(ms(read_ns(CLOCK_MONOTONIC) - before) < late_ms, "which leaves monotonic time alone");
 }
 
+enum { attempts = 20 };
+
+/* True if measure(), in ms, is below the limit in one of some attempts. */
+static int costs_less_than(int64_t limit, int64_t (*measure)(void)) {
+  for (int i = 0; i < attempts; i++)
+    if (measure() < limit)
+      return 1;
+  return 0;
+}
+
 static void* burn_in_thread(void* p) {
   burn(60);
   clockid_t mine;
@@ -76,22 +88,29 @@ static void* burn_in_thread(void* p) {
   return p;
 }
 
-static void cpu_time(void) {
-  int64_t process = read_ns(CLOCK_PROCESS_CPUTIME_ID), own = read_ns(CLOCK_THREAD_CPUTIME_ID);
+static int64_t cost_of_sleeping(void) {
+  int64_t process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
   struct timespec t = span(100);
   nanosleep(&t, NULL);
-  ok(ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process) < 50, "sleeping costs no CPU time");
-  process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
-  burn(60);
-  int64_t used = ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process);
-  ok(used >= 55 && used < 60 + late_ms, "computing does");
-  int64_t other = 0, own_before = read_ns(CLOCK_THREAD_CPUTIME_ID);
-  process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
+  return ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process);
+}
+
+static int64_t cost_of_another_thread(void) {
+  int64_t other = 0, own = read_ns(CLOCK_THREAD_CPUTIME_ID);
   pthread_t thread;
   pthread_create(&thread, NULL, burn_in_thread, &other);
   pthread_join(thread, NULL);
-  ok(ms(other) >= 50 && ms(read_ns(CLOCK_THREAD_CPUTIME_ID) - own_before) < 50,
-     "each thread has its own");
+  return ms(other) >= 50 ? ms(read_ns(CLOCK_THREAD_CPUTIME_ID) - own) : INT64_MAX;
+}
+
+static void cpu_time(void) {
+  ok(costs_less_than(50, cost_of_sleeping), "sleeping costs no CPU time");
+  int64_t process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
+  burn(60);
+  int64_t used = ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process);
+  ok(used >= 55 && used < 60 + late_ms, "computing does");
+  process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
+  ok(costs_less_than(50, cost_of_another_thread), "each thread has its own");
   ok(ms(read_ns(CLOCK_PROCESS_CPUTIME_ID) - process) >= 50, "the process has all of it");
   struct rusage u;
   getrusage(RUSAGE_SELF, &u);
@@ -99,9 +118,7 @@ static void cpu_time(void) {
   ok(times(&ticks) != -1 && ticks.tms_utime >= 10, "times counts hundredths of a second");
   ok(u.ru_utime.tv_sec * 1000 + u.ru_utime.tv_usec / 1000 >= 100 && u.ru_maxrss > 0,
      "getrusage knows CPU time and memory");
-  (void)own;
-  t = span(30);
-  process = read_ns(CLOCK_PROCESS_CPUTIME_ID);
+  struct timespec t = span(30);
   ok(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &t, NULL) == EINVAL,
      "nobody sleeps on his own CPU time");
 }
@@ -159,6 +176,21 @@ static void sleep_through(long milliseconds) {
     ;
 }
 
+/* Lets the timer run until it has expired so often, or much later. */
+static void wait_for_alarms(int count) {
+  int64_t begin = read_ns(CLOCK_MONOTONIC);
+  while (alarms < count && ms(read_ns(CLOCK_MONOTONIC) - begin) < late_ms)
+    sleep_through(10);
+}
+
+static int64_t virtual_alarms_asleep(void) {
+  struct itimerval once = {{0, 0}, {0, 30000}};
+  alarms = 0;
+  setitimer(ITIMER_VIRTUAL, &once, NULL);
+  sleep_through(80);
+  return alarms;
+}
+
 static void interval_timers(void) {
   signal(SIGALRM, count);
   struct itimerval every = {{0, 10000}, {0, 20000}}, never = {{0, 0}, {0, 0}}, now;
@@ -167,19 +199,16 @@ static void interval_timers(void) {
   getitimer(ITIMER_REAL, &now);
   ok(now.it_interval.tv_usec == 10000 && now.it_value.tv_usec > 0 && now.it_value.tv_usec <= 20000,
      "getitimer");
-  sleep_through(200);
+  wait_for_alarms(5);
   setitimer(ITIMER_REAL, &never, &now);
   int seen = alarms, most = (int)(ms(read_ns(CLOCK_MONOTONIC) - begin) / 10);
   ok(seen >= 5 && seen < most, "setitimer repeats");
   sleep_through(30);
   ok(alarms == seen, "until it is stopped");
-  alarms = 0;
-  every = (struct itimerval){{0, 0}, {0, 30000}};
   signal(SIGVTALRM, count);
-  setitimer(ITIMER_VIRTUAL, &every, NULL);
-  sleep_through(80);
-  ok(alarms == 0, "ITIMER_VIRTUAL stands still while nothing runs");
-  burn(100);
+  ok(costs_less_than(1, virtual_alarms_asleep), "ITIMER_VIRTUAL stands still while nothing runs");
+  for (int i = 0; i < attempts && !alarms; i++)
+    burn(100); /* the host may deliver the interrupt late */
   ok(alarms == 1, "and expires once its CPU time is used");
   alarm(100);
   ok(alarm(0) >= 99, "alarm tells what was left of the last one");
@@ -236,7 +265,7 @@ static void posix_timers(void) {
   struct itimerspec every = {{0, 10000000}, {0, 10000000}}, now, never = {{0, 0}, {0, 0}};
   alarms = 0;
   timer_settime(timer, 0, &every, NULL);
-  sleep_through(100);
+  wait_for_alarms(3);
   ok(alarms >= 3 && value == 42, "a timer sends its signal with its value, repeatedly");
   timer_gettime(timer, &now);
   ok(now.it_interval.tv_nsec == 10000000 && now.it_value.tv_nsec <= 10000000, "timer_gettime");

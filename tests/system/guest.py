@@ -10,7 +10,7 @@ import threading
 import time
 
 from tests.system.relay import GUEST_TAP, Relay
-from vmkit import netns, vm
+from vmkit import kvm, netns, vm
 from vmkit.resp import Redis
 from vmkit.symbols import Symbols
 
@@ -50,6 +50,7 @@ class Guest:
                                   append=vm.command_line(options.split(), args),
                                   accel=vm.accelerator(accel)[0], **qemu)
         self.console = b""
+        self.kvm_gave_up = False
         self._console_grew = threading.Condition()
         with self.inside():
             self.started = time.monotonic()
@@ -70,6 +71,9 @@ class Guest:
             with self._console_grew:
                 self.console += data
                 self._console_grew.notify_all()
+            if kvm.INTERNAL_ERROR in self.console and not self.kvm_gave_up:
+                self.kvm_gave_up = True  # QEMU prints the registers, and then stays for ever
+                threading.Timer(0.5, self.qemu.kill).start()
         with self._console_grew:
             self._console_grew.notify_all()
 

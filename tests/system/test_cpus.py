@@ -1,5 +1,8 @@
 """Processors of every age: a missing feature costs time, not correctness; what the kernel cannot do
-without is named, and the machine ends with a failure."""
+without is named, and the machine ends with a failure. Always emulated: under KVM a model has what
+the host's processor has."""
+
+import functools
 
 import pytest
 
@@ -14,6 +17,11 @@ NEEDED = {"qemu64,-nx": ["nx"], "qemu64,-sse2": ["sse2"], "max,-fxsr": ["fxsr"],
           "qemu64,-cmov": ["cmov"], "max,-pge,-cx8": ["cx8", "pge"],
           "max,-fpu,-tsc,-msr,-pae,-sse": ["fpu", "tsc", "msr", "pae", "sse"],
           "qemu32": ["nx", "long-mode"], "pentium3": ["sse2", "nx", "long-mode"]}
+
+
+@pytest.fixture
+def boot(boot):
+    return functools.partial(boot, accel="tcg")
 
 
 @pytest.mark.parametrize("cpu", MODELS + [f"max,-{f}" for f in WITHOUT])

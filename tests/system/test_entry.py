@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tests.system.conftest import ROOT
-from tests.system.test_kvm import skip_without_kvm
+from tests.system.test_kvm import end_under_kvm, skip_without_kvm
 from tests.system.test_machines import works
 
 # Where QEMU's microvm puts the first virtio device; it shall not tell the kernel itself.
@@ -58,7 +58,7 @@ def test_hello(boot_linux, machine):
 def test_hello_under_kvm(boot_linux):
     skip_without_kvm()
     guest = boot_linux("system-integer_hello", accel="kvm")
-    assert guest.wait_end(30) == 0, guest.tail()
+    assert end_under_kvm(guest) == 0, guest.tail()
     assert "integer hello" in guest.text
 
 
