@@ -106,7 +106,7 @@ extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_ad
   h.service = tos;
   h.length = __builtin_bswap16(static_cast<uint16_t>(segment_length + ip_header));
   h.id = ++packet_id;
-  h.fragment = 0;
+  h.fragment = not_to_be_cut;
   h.time_to_live = ttl;
   h.protocol = protocol;
   h.from = from;

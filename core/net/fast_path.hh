@@ -20,6 +20,9 @@ struct [[gnu::packed]] frame_headers {
 };
 static_assert(sizeof(frame_headers) == 34);
 constexpr size_t ip_header = 20;
+// "Don't fragment", as it lies in memory: TCP cuts its segments to what the path takes
+// (path_mtu.hh).
+constexpr uint16_t not_to_be_cut = 0x0040;
 
 // Where frames were last sent, and by which interface.
 extern interface* last_learnt;

@@ -20,7 +20,6 @@
 #include "lwip/ethip6.h"
 #include "lwip/ip4.h"
 #include "lwip/ip6.h"
-#include "lwip/nd6.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ethernet.h"
@@ -429,16 +428,13 @@ void check_links() {
 
 using namespace oblako::net;
 
-// Lengths of 16 bits have to hold the frame with all headers. Over IPv6 packets beyond the path's
-// MTU are cut into fragments, which the device does not do.
+// Lengths of 16 bits have to hold the frame with all headers.
 extern "C" u16_t oblako_tcp_large_segment(const netif* n, const ip_addr_t* remote_ip) {
   constexpr uint16_t headers = SIZEOF_ETH_HDR + 40 + 60;
   if (!is_ours(n))
     return 0;
   const bool v6 = IP_IS_V6(remote_ip);
   if (!(reinterpret_cast<const interface*>(n)->gso_types & (v6 ? 1u << gso_tcp6 : 1u << gso_tcp4)))
-    return 0;
-  if (v6 && nd6_get_destination_mtu(ip_2_ip6(remote_ip), const_cast<netif*>(n)) < n->mtu)
     return 0;
   return 0xffff - headers;
 }

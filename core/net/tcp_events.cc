@@ -138,10 +138,10 @@ void tcp_socket::on_error(void* self, err_t e) {
   }
   if (e == ERR_CLSD) // both sides closed in order
     s->peer_closed_ = true;
-  else if (s->phase_ == phase::connecting)
-    s->pending_ = e == ERR_RST ? error::connrefused : error::timedout;
+  else if (e != ERR_RST)
+    s->pending_ = s->soft_error_ ? error{s->soft_error_} : error::timedout;
   else
-    s->pending_ = e != ERR_RST ? error::timedout : s->reset_error();
+    s->pending_ = s->phase_ == phase::connecting ? error::connrefused : s->reset_error();
   if (e != ERR_CLSD)
     s->write_shut_ = true;
   s->phase_ = phase::finished;

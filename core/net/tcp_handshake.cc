@@ -154,8 +154,8 @@ void answer_syn(const flow& f, uint32_t our_isn, uint32_t peer_isn, const syn_op
            .time_to_live = time_to_live,
            .type_of_service = type_of_service};
   const ip_addr_t remote = address_of(f.remote, f), local = address_of(f.local, f);
-  a.options[a.option_words++] =
-      lwip_htonl(0x02040000u | tcp_eff_send_mss(TCP_MSS, &local, &remote));
+  if (const netif* n = ip_route(&local, &remote))
+    a.options[a.option_words++] = lwip_htonl(0x02040000u | oblako_tcp_announced_mss(n, &remote));
   if (o.scale != syn_options::not_scaled)
     a.options[a.option_words++] = PP_HTONL(0x01030300u | TCP_RCV_SCALE);
   if (o.sack)
@@ -252,6 +252,7 @@ tcp_pcb* make_connection(tcp_pcb_listen& l, const oblako_tcp_segment& s, const h
   }
   if (of.options.sack)
     tcp_set_flags(c, TF_SACK);
+  c->mss_offered = of.options.mss;
   c->mss = tcp_eff_send_mss(of.options.mss, &c->local_ip, &c->remote_ip);
   // For the first tcp_write(): what it makes of a large write stays as it is.
   c->large_segment = oblako_tcp_large_segment(ip_current_input_netif(), &c->remote_ip);
@@ -417,6 +418,15 @@ void confirm_again(half_open& h) {
     half_open_connections.remove(h, hash(f)); // lwIP has answered with a reset
   else if (!told)
     wait(*l, h);
+}
+
+void forget_half_open(const ip_addr_t& local, uint16_t local_port, const ip_addr_t& remote,
+                      uint16_t remote_port, uint32_t our_isn) {
+  const flow f = flow_of(local, local_port, remote, remote_port);
+  const uint64_t h = hash(f);
+  half_open* known = half_open_connections.find(f, h);
+  if (known && known->our_isn == our_isn && !is_waiting(known->place))
+    half_open_connections.remove(*known, h);
 }
 
 void change_listener(half_open& h) {

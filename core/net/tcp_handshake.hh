@@ -17,6 +17,9 @@ uint64_t next_handshake();
 
 // The confirmation that this one waits with, as if it came now. Context: lwIP is not on the stack.
 void confirm_again(half_open& h);
+// Our answer to its SYN, which had this number, did not arrive.
+void forget_half_open(const ip_addr_t& local, uint16_t local_port, const ip_addr_t& remote,
+                      uint16_t remote_port, uint32_t our_isn);
 // Its listener is closed.
 void change_listener(half_open& h);
 

@@ -3,6 +3,7 @@
 #include "core/net/tcp_socket.hh"
 
 #include "core/net/interface_query.hh"
+#include "core/net/path_mtu.hh"
 #include "core/net/port.hh"
 #include "core/net/stack.hh"
 #include "core/net/timers.hh"
@@ -108,6 +109,11 @@ result<void> tcp_socket::set_option(int level, int name, const void* value, sock
     } else if ((level == IPPROTO_IP && name == IP_TOS) ||
                (level == IPPROTO_IPV6 && name == IPV6_TCLASS)) {
       type_of_service_ = static_cast<uint8_t>(number);
+    } else if ((level == IPPROTO_IP && name == IP_MTU_DISCOVER) ||
+               (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER)) {
+      // A stream's segments are always what the path takes.
+      return in_range(number, IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT) ? result<void>()
+                                                                  : result<void>(error::inval);
     } else {
       return error::noprotoopt;
     }
@@ -185,6 +191,13 @@ result<void> tcp_socket::get_option(int level, int name, void* value, socklen_t&
     return give_option_int(value, length, time_to_live_);
   if ((level == IPPROTO_IP && name == IP_TOS) || (level == IPPROTO_IPV6 && name == IPV6_TCLASS))
     return give_option_int(value, length, type_of_service_);
+  if ((level == IPPROTO_IP && name == IP_MTU_DISCOVER) ||
+      (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER))
+    return give_option_int(value, length, IP_PMTUDISC_WANT);
+  if ((level == IPPROTO_IP && name == IP_MTU) || (level == IPPROTO_IPV6 && name == IPV6_MTU))
+    return phase_ == phase::connected
+               ? give_option_int(value, length, path_mtu_between(local_.ip, remote_.ip))
+               : result<void>(error::notconn);
   return error::noprotoopt;
 }
 

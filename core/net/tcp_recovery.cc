@@ -189,7 +189,8 @@ void send(tcp_pcb& c, bool at_least_one) {
   for (tcp_seg* s = c.unacked; s && may != 0; s = s->next) {
     if (!(s->flags & TF_SEG_LOST))
       continue;
-    const uint32_t whole = max_of<uint32_t>(may - may % c.mss, c.mss);
+    const uint32_t whole =
+        min_of<uint32_t>(max_of<uint32_t>(may - may % c.mss, c.mss), tcp_segment_limit(&c));
     if (length(*s) > whole && !cut(c, *s, sequence(*s) + whole))
       break;
     if (!send_again(c, *s))
@@ -322,6 +323,29 @@ void forget_recovery(tcp_pcb& c) {
   c.recovery.phase = in_order;
   c.recovery.waiting = c.recovery.probed = c.recovery.suspect = 0;
   clear_marks(c, TF_SEG_SACKED | TF_SEG_SENT_AGAIN | TF_SEG_LOST);
+}
+
+void send_long_ones_again(tcp_pcb& c) {
+  if (!has_sack(c)) {
+    if (c.flags & TF_INFR)
+      c.cwnd = c.ssthresh;
+    forget_recovery(c);
+    if (tcp_rexmit_rto_prepare(&c) == ERR_OK)
+      c.rtime = TCP_RTIME_NOW();
+    return;
+  }
+  tcp_recovery& r = c.recovery;
+  leave_order(c);
+  if (r.phase < recovery) {
+    r.phase = loss; // but with the window as it is
+    r.sent = r.arrived = r.seen = 0;
+  }
+  r.may_undo = r.suspect = 0;
+  r.counted = c.recover = c.snd_nxt;
+  for (tcp_seg* s = c.unacked; s; s = s->next)
+    if (s->len > c.mss && !(s->flags & TF_SEG_SACKED))
+      s->flags |= TF_SEG_LOST;
+  send(c, true);
 }
 
 bool recovery_waits(const tcp_pcb& c, uint32_t& due) {

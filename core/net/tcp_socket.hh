@@ -63,6 +63,8 @@ public:
   void data_arrived(pbuf* data);
   void octets_arrived(size_t count);
   void sent_arrived(const tcp_pcb& c);
+  // Something did not arrive, which may be why the connection ends (tcp_path.cc).
+  void note_error(error e) { soft_error_ = static_cast<uint8_t>(e); }
 
   // SO_REUSEPORT: others may have the same address.
   bool shares_port() const { return settings_.reuse_port; }
@@ -191,6 +193,7 @@ private:
   bool cork_ = false;
   bool lingering_ = false;      // close() waits until all is acknowledged
   bool unreported_ = false;     // connect() has not said yet that it succeeded
+  uint8_t soft_error_ = 0;      // what was reported since something arrived last
   error pending_ = error::none; // SO_ERROR
   uint32_t events_ = 0;
 
@@ -238,6 +241,7 @@ inline void tcp_socket::octets_arrived(size_t count) {
 }
 
 inline void tcp_socket::sent_arrived(const tcp_pcb& c) {
+  soft_error_ = 0;
   if (user_timeout_ms_ != 0) [[unlikely]]
     progress_ = time::monotonic_ns();
   if (full_ && in_flight() <= send_limit() / 3 * 2) {

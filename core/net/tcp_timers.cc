@@ -10,6 +10,7 @@
 #include "core/base/types.hh"
 #include "core/net/congestion.hh"
 #include "core/net/cubic.hh"
+#include "core/net/tcp_path.hh"
 #include "core/net/tcp_predict.hh"
 #include "core/net/tcp_recovery.hh"
 #include "core/net/tcp_watch.hh"
@@ -219,6 +220,7 @@ outcome retransmit(tcp_pcb& c) {
     c.rtime = -1;
     return outcome::goes_on;
   }
+  suspect_path(c);
   if ((c.flags & TF_SACK) && c.unacked && c.state >= ESTABLISHED)
     return retransmit_lost(c);
   forget_recovery(c);

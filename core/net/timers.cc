@@ -2,6 +2,7 @@
 
 #include "core/base/types.hh"
 #include "core/net/interface.hh"
+#include "core/net/path_mtu.hh"
 #include "core/net/tcp_handshake.hh"
 #include "core/net/tcp_timers.hh"
 #include "core/net/tcp_watch.hh"
@@ -35,6 +36,7 @@ void run_link(uint64_t now) {
     nd6_tmr();
     ip6_reass_tmr();
     check_links();
+    run_path_mtu();
   }
   if (link_phase % (2 * DHCP_COARSE_TIMER_SECS) == 0)
     dhcp_coarse_tmr();

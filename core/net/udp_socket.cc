@@ -2,6 +2,7 @@
 
 #include "core/net/control_data.hh"
 #include "core/net/interface_query.hh"
+#include "core/net/path_mtu.hh"
 #include "core/net/poller.hh"
 #include "core/net/stack.hh"
 #include "lwip/netif.h"
@@ -43,9 +44,7 @@ bool port_used(uint16_t port, const void*) {
 // cannot make: for those lwIP does.
 class software_checksum : noncopyable {
 public:
-  software_checksum(netif* n, size_t bytes) : n_(n) {
-    if (!n || n->mtu == 0 || bytes + 48 <= n->mtu)
-      n_ = nullptr;
+  software_checksum(netif* n, bool is_cut) : n_(is_cut ? n : nullptr) {
     if (!n_)
       return;
     before_ = n_->chksum_flags;
@@ -231,12 +230,15 @@ udp_socket* udp_socket::owner_of(const udp_pcb& u) {
 
 // --- errors
 
-void udp_socket::unreachable(uint16_t local_port, const endpoint& peer, error e) {
+void udp_socket::unreachable(const endpoint& local, const endpoint& peer, error e) {
   for (udp_pcb* p = udp_pcbs; p; p = p->next) {
-    if (!(p->flags & UDP_FLAGS_CONNECTED) || p->local_port != local_port ||
-        p->remote_port != peer.port || !ip_addr_cmp(&p->remote_ip, &peer.ip))
+    if (!(p->flags & UDP_FLAGS_CONNECTED) || p->local_port != local.port ||
+        p->remote_port != peer.port || !ip_addr_cmp(&p->remote_ip, &peer.ip) ||
+        !addresses_overlap(p->local_ip, local.ip))
       continue;
-    if (udp_socket* s = owner_of(*p)) {
+    udp_socket* s = owner_of(*p);
+    if (s &&
+        !(e == error::msgsize && s->mtu_discovery(IP_IS_V6_VAL(peer.ip)) == IP_PMTUDISC_DONT)) {
       s->pending_ = e;
       s->refresh(EPOLLERR);
     }
@@ -309,10 +311,27 @@ result<void> udp_socket::send_locked(pbuf* data, const sending& how) {
     return error::acces;
   if (!is_any(how.from) && !is_local(how.from))
     return error::inval;
-  software_checksum whole(route, data->tot_len);
+  const bool is_cut = !TRY(fits_path(*route, data, target.ip));
+  software_checksum whole(route, is_cut);
   const err_t e = transmit(data, target, how);
   // A queue that is full drops datagrams; that is no error of the caller's.
   return e == ERR_OK || e == ERR_MEM ? result<void>() : result<void>(error_of(e));
+}
+
+// True if the datagram will arrive as it is; then the socket may want it to go as a whole or not at
+// all (ip(7), IP_MTU_DISCOVER). Errors: msgsize (it may not be cut).
+result<bool> udp_socket::fits_path(const netif& route, pbuf* data, const ip_addr_t& to) const {
+  const bool v6 = IP_IS_V6_VAL(to);
+  const int how = mtu_discovery(v6);
+  const uint16_t most = how == IP_PMTUDISC_PROBE || how == IP_PMTUDISC_INTERFACE
+                            ? link_mtu(route, v6)
+                            : path_mtu(route, to);
+  const bool fits = most == 0 || data->tot_len + (v6 ? IP6_HLEN : IP_HLEN) + UDP_HLEN <= most;
+  if (!fits && (how == IP_PMTUDISC_DO || how == IP_PMTUDISC_PROBE || how == IP_PMTUDISC_INTERFACE))
+    return error::msgsize;
+  if (fits && (how == IP_PMTUDISC_WANT || how == IP_PMTUDISC_DO || how == IP_PMTUDISC_PROBE))
+    data->flags |= PBUF_FLAG_WHOLE;
+  return fits;
 }
 
 // With what a control message said for this datagram alone.
@@ -463,8 +482,13 @@ result<void> udp_socket::set_ip_option(int level, int name, int number) {
   } else if ((level == IPPROTO_IP && name == IP_TOS) ||
              (level == IPPROTO_IPV6 && name == IPV6_TCLASS)) {
     type_of_service_ = static_cast<uint8_t>(number);
-  } else if ((level == IPPROTO_IP && (name == IP_RECVERR || name == IP_MTU_DISCOVER)) ||
-             (level == IPPROTO_IPV6 && (name == IPV6_RECVERR || name == IPV6_MTU_DISCOVER))) {
+  } else if ((level == IPPROTO_IP && name == IP_MTU_DISCOVER) ||
+             (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER)) {
+    if (number < IP_PMTUDISC_DONT || number > IP_PMTUDISC_OMIT)
+      return error::inval;
+    mtu_discovery_[level == IPPROTO_IPV6] = static_cast<uint8_t>(number);
+  } else if ((level == IPPROTO_IP && name == IP_RECVERR) ||
+             (level == IPPROTO_IPV6 && name == IPV6_RECVERR)) {
     return {}; // no error queue; what is not there stays empty
   } else {
     return error::noprotoopt;
@@ -485,6 +509,13 @@ result<void> udp_socket::get_option(int level, int name, void* value, socklen_t&
     return give_option_int(value, length, wants_info_);
   if (level == IPPROTO_IPV6 && name == IPV6_RECVPKTINFO)
     return give_option_int(value, length, wants_info6_);
+  if ((level == IPPROTO_IP && name == IP_MTU_DISCOVER) ||
+      (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER))
+    return give_option_int(value, length, mtu_discovery(level == IPPROTO_IPV6));
+  if ((level == IPPROTO_IP && name == IP_MTU) || (level == IPPROTO_IPV6 && name == IPV6_MTU))
+    return connected_ && pcb_
+               ? give_option_int(value, length, path_mtu_between(pcb_->local_ip, remote_.ip))
+               : result<void>(error::notconn);
   return socket::get_option(level, name, value, length);
 }
 

@@ -4,6 +4,7 @@
 #include "core/net/inet_address.hh"
 #include "core/net/socket.hh"
 #include "lwip/udp.h"
+#include <netinet/in.h>
 
 namespace oblako::net {
 
@@ -35,8 +36,8 @@ public:
 
   // SO_REUSEPORT: others may have the same address.
   bool shares_port() const { return settings_.reuse_port; }
-  // What was sent from `local_port` to a connected socket's peer did not arrive. Lock held.
-  static void unreachable(uint16_t local_port, const endpoint& peer, error e);
+  // What was sent from there to a connected socket's peer did not arrive. Lock held.
+  static void unreachable(const endpoint& local, const endpoint& peer, error e);
 
 private:
   // A received datagram, waiting to be read.
@@ -61,6 +62,8 @@ private:
   void apply_options();
   result<void> bind_to(const endpoint& local);
   result<void> send_locked(pbuf* data, const sending& how);
+  result<bool> fits_path(const netif& route, pbuf* data, const ip_addr_t& to) const;
+  int mtu_discovery(bool ipv6) const { return mtu_discovery_[ipv6]; }
   err_t transmit(pbuf* data, const endpoint& target, const sending& how);
   static result<void> read_control(const control_data& control, sending& how);
   void write_control(const datagram& d, control_data& out) const;
@@ -84,6 +87,7 @@ private:
   bool wants_time_to_live_ = false, wants_type_of_service_ = false;
   error pending_ = error::none; // SO_ERROR
   uint8_t time_to_live_ = 64, type_of_service_ = 0;
+  uint8_t mtu_discovery_[2] = {IP_PMTUDISC_WANT, IP_PMTUDISC_WANT}; // over IPv4, and IPv6
   endpoint local_, remote_;
   uint32_t events_ = 0; // atomic: read without the lock
 };

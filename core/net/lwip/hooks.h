@@ -163,8 +163,26 @@ struct udp_pcb *oblako_udp_receiver(struct udp_pcb *found, u16_t remote_port);
 #define LWIP_HOOK_UDP_RECEIVER oblako_udp_receiver
 
 /* A packet of ours did not arrive (patch 51, core/net/icmp_error.cc). */
-void oblako_icmp_unreachable(struct pbuf *p, u16_t ip_header);
-#define LWIP_HOOK_ICMP_UNREACHABLE oblako_icmp_unreachable
+void oblako_icmp_error(struct pbuf *p, u16_t ip_header);
+#define LWIP_HOOK_ICMP_ERROR oblako_icmp_error
+/* May we tell somebody of a packet that begins at `p`, or answer an echo request now (patch 51,
+ * core/net/icmp_limit.cc)? */
+u8_t oblako_icmp_may_tell(const struct pbuf *p);
+u8_t oblako_icmp6_may_tell(const struct pbuf *p, u8_t type, u8_t code, const ip6_addr_t *to);
+u8_t oblako_icmp_may_echo(void);
+#define LWIP_HOOK_ICMP_MAY_TELL oblako_icmp_may_tell
+#define LWIP_HOOK_ICMP6_MAY_TELL oblako_icmp6_may_tell
+#define LWIP_HOOK_ICMP_MAY_ECHO oblako_icmp_may_echo
+
+/* What paths take (patch 60, core/net/path_mtu.cc); the largest segment that we take. */
+u16_t oblako_ip4_path_mtu(const struct netif *n, const ip4_addr_t *to);
+u16_t oblako_ip6_path_mtu(const struct netif *n, const ip6_addr_t *to);
+void oblako_ip_sent_whole(struct pbuf *p, u16_t ip_header);
+u16_t oblako_tcp_announced_mss(const struct netif *n, const ip_addr_t *remote_ip);
+#define LWIP_HOOK_IP4_PATH_MTU oblako_ip4_path_mtu
+#define LWIP_HOOK_IP6_PATH_MTU oblako_ip6_path_mtu
+#define LWIP_HOOK_IP_SENT_WHOLE oblako_ip_sent_whole
+#define LWIP_HOOK_TCP_ANNOUNCED_MSS oblako_tcp_announced_mss
 
 /* Whether an answer of a DHCP server is one to take (patch 54, core/net/addressing.cc). */
 u8_t oblako_dhcp_usable(u32_t address, u32_t mask, u32_t lease);
