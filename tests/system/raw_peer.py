@@ -9,6 +9,7 @@ import time
 
 from scapy.config import conf
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
@@ -16,6 +17,7 @@ from tests.system.guest import GUEST, MAC
 
 conf.verb = 0
 ADDRESS, OUR_MAC = "172.44.0.9", "02:00:00:00:00:09"
+ADDRESS6, GUEST6 = "fd00:44::9", "fd00:44::2"
 SOL_PACKET, PACKET_VNET_HDR = 263, 15
 VNET_HEADER, VNET_NEEDS_CHECKSUM = struct.Struct("=BBHHHH"), 1  # struct virtio_net_hdr
 PATIENCE = 20  # seconds; how long anything that must come may take
@@ -33,10 +35,10 @@ def pseudo_sum(ip, length):
 class Peer:
     _port = 20000  # of all peers together: old connections may live on
 
-    def __init__(self, guest, offloads=False):
+    def __init__(self, guest, offloads=False, address=ADDRESS):
         """With offloads the guest gets TCP as from another stack on its host: without a checksum
         to verify, which is what the short way in takes (core/net/tcp_predict.cc)."""
-        self.offloads = offloads
+        self.offloads, self.address = offloads, address
         with guest.inside():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
             if offloads:
@@ -44,7 +46,7 @@ class Peer:
             self.socket.bind(("tap0", 0))
         # The guest learns our address from being asked, and again whenever it asks itself.
         self.send_frame(Ether(src=OUR_MAC, dst=MAC) /
-                        ARP(op=1, hwsrc=OUR_MAC, psrc=ADDRESS, pdst=GUEST))
+                        ARP(op=1, hwsrc=OUR_MAC, psrc=address, pdst=GUEST))
 
     def close(self):
         self.socket.close()
@@ -67,20 +69,23 @@ class Peer:
     def send(self, packet):
         self.send_frame(Ether(src=OUR_MAC, dst=MAC) / packet)
 
-    def packets(self, timeout):
-        """IP packets from the guest to us until the time is over; answers its ARP."""
+    def frames(self, timeout):
+        """What the guest sends until the time is over."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             if not select.select([self.socket], [], [], left)[0]:
                 return
             data, about = self.socket.recvfrom(70000)
-            if about[2] == socket.PACKET_OUTGOING:
-                continue
-            frame = Ether(data[VNET_HEADER.size if self.offloads else 0:])
-            if ARP in frame and frame[ARP].op == 1 and frame[ARP].pdst == ADDRESS:
+            if about[2] != socket.PACKET_OUTGOING:
+                yield Ether(data[VNET_HEADER.size if self.offloads else 0:])
+
+    def packets(self, timeout):
+        """IP packets from the guest to us until the time is over; answers its ARP."""
+        for frame in self.frames(timeout):
+            if ARP in frame and frame[ARP].op == 1 and frame[ARP].pdst == self.address:
                 self.send_frame(Ether(src=OUR_MAC, dst=MAC) / ARP(
-                    op=2, hwsrc=OUR_MAC, psrc=ADDRESS, hwdst=MAC, pdst=GUEST))
-            elif IP in frame and frame[IP].dst == ADDRESS:
+                    op=2, hwsrc=OUR_MAC, psrc=self.address, hwdst=MAC, pdst=GUEST))
+            elif IP in frame and frame[IP].dst == self.address:
                 yield frame[IP]
 
     def wait(self, wanted, timeout=PATIENCE):
@@ -94,7 +99,7 @@ class Peer:
         return None
 
     def ip(self, **fields):
-        return IP(src=ADDRESS, dst=GUEST, **fields)
+        return IP(**{"src": self.address, "dst": GUEST} | fields)
 
     def port(self):
         Peer._port += 1
@@ -121,8 +126,31 @@ class Peer:
 
 def payload_of(packet):
     """The TCP data, without the padding of a short frame."""
-    length = packet.len - packet.ihl * 4 - packet[TCP].dataofs * 4
+    behind_ip = packet.plen if IPv6 in packet else packet.len - packet.ihl * 4
+    length = behind_ip - packet[TCP].dataofs * 4
     return bytes(packet[TCP].payload)[:length]
+
+
+class Peer6(Peer):
+    """The same over IPv6."""
+
+    def __init__(self, guest, address=ADDRESS6):
+        super().__init__(guest)
+        self.address = address
+
+    def ip(self, **fields):
+        return IPv6(**{"src": self.address, "dst": GUEST6} | fields)
+
+    def packets(self, timeout):
+        """IPv6 packets from the guest to us until the time is over; answers its solicitations."""
+        for frame in self.frames(timeout):
+            if ICMPv6ND_NS in frame and frame[ICMPv6ND_NS].tgt == self.address:
+                self.send_frame(Ether(src=OUR_MAC, dst=MAC) /
+                                IPv6(src=self.address, dst=frame[IPv6].src, hlim=255) /
+                                ICMPv6ND_NA(tgt=self.address, R=0, S=1, O=1) /
+                                ICMPv6NDOptDstLLAddr(lladdr=OUR_MAC))
+            elif IPv6 in frame and frame[IPv6].dst == self.address:
+                yield frame[IPv6]
 
 
 class Connection:
