@@ -3,6 +3,7 @@
 #include "core/mem/areas.hh"
 #include "core/posix/console_file.hh"
 #include "core/random/random.hh"
+#include "core/sched/thread.hh"
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
@@ -51,7 +52,7 @@ public:
     else if constexpr (Kind == device::random)
       return read_random(to);
     else
-      return to.put_zeros(to.remaining());
+      return read_zeros(to);
   }
   result<size_t> write(mem::io_buffers& from) override {
     if ((flags() & O_ACCMODE) == O_RDONLY)
@@ -81,16 +82,30 @@ public:
 
 private:
   static result<size_t> read_random(mem::io_buffers& to) {
+    return read_in_pieces(to, [&to](size_t bytes) {
+      uint8_t piece[1024];
+      const size_t n = min_of(bytes, sizeof piece);
+      random::fill(piece, n);
+      return to.put(piece, n);
+    });
+  }
+  static result<size_t> read_zeros(mem::io_buffers& to) {
+    return read_in_pieces(to, [&to](size_t bytes) { return to.put_zeros(bytes); });
+  }
+  // Calls put(bytes) with what is wanted, a page at most; it says how much it put. As on Linux, a
+  // signal ends a read after any whole page: what fits one page is always given whole.
+  template <class Put>
+  static result<size_t> read_in_pieces(mem::io_buffers& to, Put put) {
     size_t done = 0;
     while (to.remaining()) {
-      uint8_t piece[1024];
-      const size_t n = min_of(to.remaining(), sizeof piece);
-      random::fill(piece, n);
-      auto put = to.put(piece, n);
-      if (!put.ok())
-        return done ? result<size_t>(done) : put.code();
-      done += *put;
-      if (*put != n)
+      const size_t wanted = min_of(to.remaining(), page_size - done % page_size);
+      auto moved = put(wanted);
+      if (!moved.ok())
+        return done ? result<size_t>(done) : moved.code();
+      if (*moved == 0)
+        break;
+      done += *moved;
+      if (done % page_size == 0 && !sched::interruption_point().ok())
         break;
     }
     return done;

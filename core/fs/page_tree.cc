@@ -1,6 +1,7 @@
 #include "core/fs/page_tree.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
+#include "core/sched/thread.hh"
 
 namespace oblako::fs {
 
@@ -92,12 +93,13 @@ uint64_t page_tree::first_in(void* subtree, unsigned height, uint64_t from) {
   return ~uint64_t{0};
 }
 
-bool page_tree::prune(void* subtree, unsigned height, uint64_t from) {
+bool page_tree::prune(void* subtree, unsigned height, uint64_t from, size_t& left) {
   if (height == 0) {
-    if (from > 0)
+    if (from > 0 || left == 0)
       return false;
     free_page(static_cast<uint8_t*>(subtree));
     --pages_;
+    --left;
     return true;
   }
   auto* n = static_cast<inner*>(subtree);
@@ -107,21 +109,29 @@ bool page_tree::prune(void* subtree, unsigned height, uint64_t from) {
     if (!n->children[i])
       continue;
     const uint64_t first = uint64_t{i} << below;
-    if (prune(n->children[i], height - 1, from > first ? from - first : 0))
+    if (prune(n->children[i], height - 1, from > first ? from - first : 0, left))
       n->children[i] = nullptr;
     else
       empty = false;
+    if (left == 0 && !empty)
+      return false;
   }
   if (empty)
     mem::release_sized(n, sizeof(inner));
   return empty;
 }
 
-void page_tree::drop_from(uint64_t index) {
-  if (!root_ || !prune(root_, height_, index))
-    return;
-  root_ = nullptr;
-  height_ = 0;
+bool page_tree::drop_from(uint64_t index, size_t most) {
+  if (root_ && prune(root_, height_, index, most)) {
+    root_ = nullptr;
+    height_ = 0;
+  }
+  return most != 0 || !root_;
+}
+
+page_tree::~page_tree() {
+  while (!drop_from(0, batch))
+    sched::yield_if_needed();
 }
 
 } // namespace oblako::fs

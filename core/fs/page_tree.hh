@@ -12,7 +12,7 @@ namespace oblako::fs {
 
 class page_tree : noncopyable {
 public:
-  ~page_tree() { drop_from(0); }
+  ~page_tree(); // gives up the CPU now and then if there are many pages
 
   // The page's memory, or nullptr if there is none at this index.
   uint8_t* find(uint64_t index) const;
@@ -28,8 +28,9 @@ public:
     std::swap(height_, o.height_);
     std::swap(pages_, o.pages_);
   }
-  // Frees all pages at `index` and beyond.
-  void drop_from(uint64_t index);
+  // Frees pages at `index` and beyond, `most` of them at a time. True: none are left there.
+  bool drop_from(uint64_t index, size_t most = ~size_t{0});
+  static constexpr size_t batch = 256; // for callers that do something else in between
   uint64_t pages() const { return pages_; }
 
   // A frame for file data. Errors: nospc when memory is nearly exhausted: files must not take what
@@ -48,8 +49,9 @@ private:
   }
   result<void> grow(uint64_t index);
   static uint64_t first_in(void* subtree, unsigned height, uint64_t from);
-  // Frees what lies at or beyond `from` (relative to this subtree); true if nothing is left.
-  bool prune(void* subtree, unsigned height, uint64_t from);
+  // Frees what lies at or beyond `from` (relative to this subtree), `left` pages at most and
+  // counted down; true if the subtree is gone.
+  bool prune(void* subtree, unsigned height, uint64_t from, size_t& left);
 
   void* root_ = nullptr; // a page (height 0) or an inner node
   unsigned height_ = 0;

@@ -69,6 +69,7 @@ private:
   result<uint8_t*> writable_page(uint64_t index, bool will_be_overwritten);
   result<void> inflate();
   result<void> zero_range(uint64_t offset, uint64_t end);
+  void drop_pages_behind(uint64_t size);
   void set_size(uint64_t n) { __atomic_store_n(&size_, n, __ATOMIC_RELAXED); }
 
   // Held across accesses to application memory; guards everything below.

@@ -100,8 +100,8 @@ result<size_t> tmpfs_file::read_at(mem::io_buffers& to, uint64_t offset) {
       break;
     offset += n;
     left -= n;
-    if (left && done % 1_MiB < page_size)
-      sched::yield_if_needed();
+    if (left && done % 1_MiB < page_size && !sched::killable_point().ok())
+      break;
   }
   return done;
 }
@@ -182,8 +182,8 @@ result<size_t> tmpfs_file::write_at(mem::io_buffers& from, uint64_t offset, bool
       problem = moved.ok() ? error::fault : moved.code();
       break;
     }
-    if (left && done % 1_MiB < page_size)
-      sched::yield_if_needed();
+    if (left && done % 1_MiB < page_size && !sched::killable_point().ok())
+      break;
   }
   if (offset > size_)
     set_size(offset);
@@ -215,9 +215,17 @@ result<void> tmpfs_file::zero_range(uint64_t offset, uint64_t end) {
       __builtin_memset(pages_.find(index) + within(offset), 0, n);
     }
     offset += n;
-    sched::yield_if_needed();
+    TRY(sched::killable_point());
   }
   return {};
+}
+
+// Some at a time: page faults wait for the spinlock, with interrupts off.
+void tmpfs_file::drop_pages_behind(uint64_t size) {
+  for (bool all = false; !all; sched::yield_if_needed()) {
+    sched::spinlock_guard g(pages_lock_);
+    all = pages_.drop_from(page_of(size + page_size - 1), page_tree::batch);
+  }
 }
 
 result<void> tmpfs_file::truncate(uint64_t size) {
@@ -235,13 +243,14 @@ result<void> tmpfs_file::truncate(uint64_t size) {
     // What lies behind the end in its page must be zero if the file grows again.
     if (within(size) && pages_.find(page_of(size)))
       __builtin_memset(pages_.find(page_of(size)) + within(size), 0, page_size - within(size));
-    sched::spinlock_guard g2(pages_lock_);
-    image_.size = image_.stored_size = min_of(image_.size, size);
-    set_size(size);
-    if (size == 0)
-      pages_.swap(dropped);
-    else
-      pages_.drop_from(page_of(size + page_size - 1));
+    {
+      sched::spinlock_guard g2(pages_lock_);
+      image_.size = image_.stored_size = min_of(image_.size, size);
+      set_size(size);
+      if (size == 0)
+        pages_.swap(dropped);
+    }
+    drop_pages_behind(size);
   }
   set_size(size);
   note_modified();
@@ -265,9 +274,11 @@ result<void> tmpfs_file::allocate_range(int mode, uint64_t offset, uint64_t byte
   } else {
     if (bytes > mem::frame_usage().free_bytes)
       return error::nospc;
+    // As on Linux any signal ends it; what was allocated so far stays, and reads as zeros.
     for (uint64_t index = page_of(offset); index <= page_of(end - 1); ++index) {
       TRY(writable_page(index, false));
-      sched::yield_if_needed();
+      if (!sched::interruption_point().ok())
+        return error::intr;
     }
   }
   if (!(mode & keep_size) && end > size_)

@@ -2,6 +2,7 @@
 // behind descriptors 0, 1 and 2.
 #include "core/posix/console_file.hh"
 #include "core/log/console.hh"
+#include "core/sched/thread.hh"
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -36,6 +37,9 @@ result<size_t> console_file::write(mem::io_buffers& from) {
       break;
     log::console_write(piece, *n);
     written += *n;
+    // A serial line is slow. What fits one piece is always written whole.
+    if (from.remaining() && !sched::interruption_point().ok())
+      break;
   }
   return written;
 }

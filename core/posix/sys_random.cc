@@ -22,7 +22,9 @@ result<size_t> random_into(uint8_t* app_to, size_t bytes, unsigned flags) {
     if (!copied.ok())
       return done ? result<size_t>(done) : copied.code();
     done += n;
-    sched::yield_if_needed();
+    // As on Linux a signal ends the call between pages: what fits one page is always given whole.
+    if (done % page_size == 0 && !sched::interruption_point().ok())
+      return done;
   }
   return bytes;
 }

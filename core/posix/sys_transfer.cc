@@ -3,6 +3,9 @@
 #include "core/posix/file.hh"
 #include "core/posix/io_vector.hh"
 #include "core/sched/thread.hh"
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 using namespace oblako;
 using namespace oblako::posix;
@@ -43,6 +46,9 @@ result<size_t> transfer(side in, side out, size_t bytes) {
     return error::nomem;
   size_t done = 0;
   while (done < bytes) {
+    // At the file's own pace this may take minutes: a signal ends it, and others run.
+    if (auto go_on = sched::interruption_point(); !go_on.ok())
+      return done ? result<size_t>(done) : go_on.code();
     auto got = in.read(buffer.get(), min_of(chunk_size, bytes - done));
     if (!got.ok())
       return done ? result<size_t>(done) : got.code();
@@ -58,7 +64,6 @@ result<size_t> transfer(side in, side out, size_t bytes) {
       return done ? result<size_t>(done) : put.code();
     if (written < *got)
       break;
-    sched::yield_if_needed();
   }
   return done;
 }
@@ -78,12 +83,48 @@ result<void> advance(int64_t* app_offset, size_t by) {
   return mem::write_app(app_offset, TRY(mem::read_app(app_offset)) + static_cast<int64_t>(by));
 }
 
-result<size_t> copy(int in_fd, int64_t* app_in, int out_fd, int64_t* app_out, size_t bytes) {
+result<size_t> send_file(int out_fd, int in_fd, int64_t* app_in, size_t bytes) {
   auto in = TRY(get_file(in_fd));
   auto out = TRY(get_file(out_fd));
-  const auto from = TRY(side_of(*in, app_in));
-  const auto to = TRY(side_of(*out, app_out));
-  const size_t n = TRY(transfer(from, to, bytes));
+  if (!in->seek(0, SEEK_CUR).ok()) // what a pipe or socket gave could not be given back
+    return error::inval;
+  const size_t n = TRY(transfer(TRY(side_of(*in, app_in)), side{*out, false, 0}, bytes));
+  TRY(advance(app_in, n));
+  return n;
+}
+
+// Errors: isdir; inval (neither a regular file nor a directory).
+result<struct stat> status_of_regular(file& f) {
+  struct stat s;
+  TRY(f.status(s));
+  if (S_ISDIR(s.st_mode))
+    return error::isdir;
+  return f.node() && S_ISREG(s.st_mode) ? result<struct stat>(s) : error::inval;
+}
+
+// How many of `bytes` there are between the two sides' offsets and the source's end: what is
+// written must not be read again. Errors: inval (a range would be copied onto itself).
+result<size_t> available(side& from, const struct stat& source, side& to, const struct stat& target,
+                         size_t bytes) {
+  const uint64_t start = from.positioned ? from.offset : TRY(from.f.seek(0, SEEK_CUR));
+  const uint64_t end = to.positioned ? to.offset : TRY(to.f.seek(0, SEEK_CUR));
+  const auto size = static_cast<uint64_t>(source.st_size);
+  bytes = static_cast<size_t>(min_of<uint64_t>(bytes, size > start ? size - start : 0));
+  const bool same = source.st_ino == target.st_ino && source.st_dev == target.st_dev;
+  if (same && start < end + bytes && end < start + bytes)
+    return error::inval;
+  return bytes;
+}
+
+result<size_t> copy_range(int in_fd, int64_t* app_in, int out_fd, int64_t* app_out, size_t bytes) {
+  auto in = TRY(get_file(in_fd));
+  auto out = TRY(get_file(out_fd));
+  const struct stat source = TRY(status_of_regular(*in)), target = TRY(status_of_regular(*out));
+  if (out->flags() & O_APPEND)
+    return error::badf;
+  auto from = TRY(side_of(*in, app_in));
+  auto to = TRY(side_of(*out, app_out));
+  const size_t n = TRY(transfer(from, to, TRY(available(from, source, to, target, bytes))));
   TRY(advance(app_in, n));
   TRY(advance(app_out, n));
   return n;
@@ -93,7 +134,7 @@ result<size_t> copy(int in_fd, int64_t* app_in, int out_fd, int64_t* app_out, si
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_sendfile, do_sendfile);
 extern "C" long do_sendfile(int out_fd, int in_fd, int64_t* offset, size_t bytes) {
-  return to_syscall(copy(in_fd, offset, out_fd, nullptr, bytes));
+  return to_syscall(send_file(out_fd, in_fd, offset, bytes));
 }
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_copy_file_range, do_copy_file_range);
@@ -101,5 +142,5 @@ extern "C" long do_copy_file_range(int in_fd, int64_t* in_offset, int out_fd, in
                                    size_t bytes, unsigned flags) {
   if (flags)
     return to_syscall(result<void>(error::inval));
-  return to_syscall(copy(in_fd, in_offset, out_fd, out_offset, bytes));
+  return to_syscall(copy_range(in_fd, in_offset, out_fd, out_offset, bytes));
 }

@@ -84,6 +84,13 @@ void wake(thread& t);
 // Gives the CPU to a better thread if one is waiting. For long loops in the kernel. May block the
 // caller for a time slice; no spinlock may be held.
 void yield_if_needed();
+// The same for a loop that a signal may end, as a wait may be ended: a call that has transferred
+// something returns how much, any other returns the error. Errors: restart (a signal is pending),
+// canceled (pthread cancellation, only inside a cancellation point).
+result<void> interruption_point();
+// The same for a loop that only the end of the program may cut short: work on files, as on Linux.
+// Errors: intr (a signal is pending that ends the program).
+result<void> killable_point();
 // sched_yield: to the back of the queue.
 void yield();
 

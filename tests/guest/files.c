@@ -103,6 +103,35 @@ static void descriptors(void) {
   syscall(SYS_close_range, 3u, ~0u, 0);
 }
 
+// `out` holds "em" and is at its end.
+static void copied_ranges(int out) {
+  struct stat s;
+  off_t from = 0, to = 1;
+  int in = memfd_create("in", 0);
+  check(write(in, "0123456789", 10) == 10, "a file to copy from");
+  check(copy_file_range(in, &from, out, NULL, 4, 0) == 4 && from == 4 &&
+            holds("/tmp/copied", "em0123"),
+        "copy_file_range");
+  check(copy_file_range(in, &from, out, NULL, 1000, 0) == 6 && from == 10 &&
+            copy_file_range(in, &from, out, NULL, 1000, 0) == 0,
+        "copy_file_range ends at the end");
+  from = 0;
+  check(FAILS(copy_file_range(in, &from, in, &to, 5, 0), EINVAL), "copying onto itself");
+  to = 10;
+  check(copy_file_range(in, &from, in, &to, 1 << 30, 0) == 10 && fstat(in, &s) == 0 &&
+            s.st_size == 20,
+        "what is copied is not copied again");
+  int other = open("/dev/zero", O_RDWR);
+  check(FAILS(copy_file_range(other, NULL, out, NULL, 1, 0), EINVAL),
+        "copy_file_range of a device");
+  close(other);
+  other = open("/tmp", O_RDONLY);
+  check(FAILS(copy_file_range(other, NULL, out, NULL, 1, 0), EISDIR),
+        "copy_file_range of a directory");
+  close(other);
+  close(in);
+}
+
 static void reading_and_writing(void) {
   char buffer[64];
   int fd = open("/tmp/a", O_CREAT | O_RDWR | O_EXCL, 0640);
@@ -207,6 +236,13 @@ static void reading_and_writing(void) {
   int out = open("/tmp/copied", O_CREAT | O_RDWR, 0644);
   off_t from = 1;
   check(sendfile(out, fd, &from, 2) == 2 && from == 3 && holds("/tmp/copied", "em"), "sendfile");
+  int ends[2];
+  check(pipe(ends) == 0 && write(ends[1], "x", 1) == 1 &&
+            FAILS(sendfile(out, ends[0], NULL, 1), EINVAL),
+        "sendfile from a pipe");
+  close(ends[0]);
+  close(ends[1]);
+  copied_ranges(out);
   close(out);
   close(fd);
 }

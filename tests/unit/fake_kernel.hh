@@ -135,6 +135,12 @@ result<void> thread_waiter::sleep(uint64_t, bool) {
 }
 void wake(thread&) {}
 void yield_if_needed() {}
+result<void> interruption_point() {
+  return {};
+}
+result<void> killable_point() {
+  return {};
+}
 bool mutex::try_lock() {
   return false;
 }
