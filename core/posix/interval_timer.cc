@@ -5,15 +5,21 @@
 
 namespace oblako::posix {
 
+namespace {
+uint32_t timers; // how many there are; atomic
+} // namespace
+
 interval_timer::interval_timer(clock_name clock, expired_function f)
     : timer(&interval_timer::on_deadline), clock_(clock), expired_(f) {
   if (clock.kind == clock_kind::wall)
     wall_clock_set.add(watch_);
+  __atomic_fetch_add(&timers, 1, __ATOMIC_RELAXED);
 }
 
 interval_timer::~interval_timer() {
   wall_clock_set.remove(watch_); // nothing if it was not added
   cancel();
+  __atomic_fetch_sub(&timers, 1, __ATOMIC_RELAXED);
 }
 
 bool interval_timer::clock_watch::notify(observer& o, uint32_t) {
@@ -52,9 +58,11 @@ void interval_timer::on_deadline(time::timer& t) {
     self.expire(*now);
   if (!self.moment_)
     return;
-  // An interval of nanoseconds must not leave the CPU in this interrupt for ever; what is missed
-  // counts as overrun.
-  constexpr uint64_t shortest = 100'000;
+  // Intervals of nanoseconds must not leave the CPU in this interrupt for ever, however many timers
+  // have them; what is missed counts as overrun.
+  constexpr uint64_t shortest_of_one = 100'000, share = 4'000;
+  const uint64_t shortest =
+      max_of(shortest_of_one, share * __atomic_load_n(&timers, __ATOMIC_RELAXED));
   if (auto deadline = deadline_on_clock(self.clock_, self.moment_); deadline.ok())
     self.arm(max_of(*deadline, deadline_after(shortest)));
 }

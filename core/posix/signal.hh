@@ -57,11 +57,25 @@ constexpr uintptr_t default_handler = 0, ignore_handler = 1;
 // A pending signal's details. On the kernel heap, or part of a timer: then it queues even if it is
 // a standard signal, and `taken` is called when it has been taken out or thrown away, with the
 // signal lock held; it may fill in the overrun count, and end the node's life.
+//
+// A pending set's queue has a list for each signal, oldest instance first, so that adding and
+// taking cost the same however many wait.
 struct queued_signal {
-  queued_signal* next = nullptr;
+  queued_signal* next = nullptr; // the next instance of the same signal
+  // --- only in the oldest instance of a signal
+  queued_signal* youngest = nullptr;
+  queued_signal* next_signal = nullptr; // the oldest instance of another signal
   siginfo_t info{};
   void (*taken)(queued_signal&, siginfo_t& info) = nullptr;
 };
+
+// RLIMIT_SIGPENDING: how many queued_signals there may be, those of timers included. Unless it was
+// set, as many as the machine has page frames: a sixteenth of memory at most.
+uint64_t signal_queue_limit();
+void set_signal_queue_limit(uint64_t limit);
+// Counts one more; false if that would be too many. Context: any.
+bool count_queued_signal();
+void uncount_queued_signal();
 
 extern sched::spinlock signal_lock;
 // --- guarded by signal_lock
@@ -81,7 +95,7 @@ enum class target : bool { process, thread };
 // linked anywhere yet. `t` is the receiver for target::thread (the thread table's lock keeps it, or
 // it is the running one).
 // False: it is ignored, or pending already and does not queue (a given node is not linked then).
-// Errors: again (no memory for the details of a real-time signal). Context: any.
+// Errors: again (no room for the details of a real-time signal that was queued). Context: any.
 result<bool> send_signal(target to, sched::thread* t, int signo, const siginfo_t* info,
                          queued_signal* node = nullptr);
 // Takes the next signal of `wanted` out of the running thread's or the process's pending set; 0 if
@@ -90,8 +104,11 @@ int take_signal(signal_mask wanted, siginfo_t& info, queued_signal*& to_free);
 void free_signal(queued_signal* node); // what take_signal() gave to free, or nullptr
 // Throws away every pending instance of a signal. Context: thread.
 void discard_pending(int signo);
-// An application thread ends: throws away its signals, hands over the process's.
+// An application thread ends and is in the thread table no more: throws away its signals, hands
+// over the process's.
 void drop_thread_signals(sched::thread& t);
+// True if a signal that ends the program waits for the running thread. Context: thread.
+bool fatal_signal_pending();
 // Finds receivers for those of the process's pending signals that are in `set`.
 void retarget(signal_mask set);
 

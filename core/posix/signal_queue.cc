@@ -2,6 +2,7 @@
 #include "core/posix/signal.hh"
 
 #include "core/base/needs.hh"
+#include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
 
 namespace oblako::sched {
@@ -17,6 +18,10 @@ sched::wait_queue signal_arrived;
 
 namespace {
 
+constexpr uint64_t not_set = ~uint64_t{0};
+uint64_t queue_limit = not_set; // atomic
+uint64_t queued_signals;        // atomic
+
 struct pending_set {
   signal_mask& mask;
   queued_signal*& queue;
@@ -28,12 +33,25 @@ pending_set set_of(sched::thread& t) {
   return {t.signals.pending, t.signals.queue};
 }
 
-void append(pending_set set, queued_signal& node) {
+// At most one step for each signal there is.
+queued_signal** find(pending_set set, int signo) {
   queued_signal** link = &set.queue;
-  while (*link)
-    link = &(*link)->next;
+  while (*link && (*link)->info.si_signo != signo)
+    link = &(*link)->next_signal;
+  return link;
+}
+
+void append(pending_set set, queued_signal& node) {
   node.next = nullptr;
-  *link = &node;
+  queued_signal* oldest = *find(set, node.info.si_signo);
+  if (oldest) {
+    oldest->youngest->next = &node;
+    oldest->youngest = &node;
+    return;
+  }
+  node.youngest = &node;
+  node.next_signal = set.queue;
+  set.queue = &node;
 }
 
 void fill_default(siginfo_t& info, int signo) {
@@ -44,25 +62,20 @@ void fill_default(siginfo_t& info, int signo) {
 
 // Takes the oldest instance of signo, which is pending, out of the set.
 void take_from(pending_set set, int signo, siginfo_t& info, queued_signal*& to_free) {
-  queued_signal* found = nullptr;
-  bool more = false;
-  for (queued_signal** link = &set.queue; *link;) {
-    queued_signal* node = *link;
-    if (node->info.si_signo != signo) {
-      link = &node->next;
-    } else if (!found) {
-      found = node;
-      *link = node->next;
-    } else {
-      more = true;
-      break;
-    }
-  }
-  if (!more)
-    set.mask &= ~bit_of(signo);
+  queued_signal** link = find(set, signo);
+  queued_signal* found = *link;
   if (!found) {
+    set.mask &= ~bit_of(signo);
     fill_default(info, signo);
     return;
+  }
+  if (queued_signal* more = found->next) {
+    more->youngest = found->youngest;
+    more->next_signal = found->next_signal;
+    *link = more;
+  } else {
+    set.mask &= ~bit_of(signo);
+    *link = found->next_signal;
   }
   found->next = nullptr;
   info = found->info;
@@ -106,7 +119,7 @@ void pick_receiver(int signo) {
     try_receiver(sched::main_thread(), &s);
 }
 
-enum class addition { queued, dropped, no_memory };
+enum class addition { queued, dropped, no_room };
 // Signal lock held. A standard signal that is pending already does not queue.
 addition add(pending_set set, int signo, const siginfo_t* info, queued_signal* node) {
   const bool of_timer = node && node->taken;
@@ -114,10 +127,51 @@ addition add(pending_set set, int signo, const siginfo_t* info, queued_signal* n
     return addition::dropped;
   if (node)
     append(set, *node);
-  else if (info && signo >= first_realtime)
-    return addition::no_memory;
+  else if (info && signo >= first_realtime && info->si_code != SI_USER)
+    return addition::no_room; // of kill() only the details are lost, as on Linux
   set.mask |= bit_of(signo);
   return addition::queued;
+}
+
+} // namespace
+
+uint64_t signal_queue_limit() {
+  const uint64_t limit = __atomic_load_n(&queue_limit, __ATOMIC_RELAXED);
+  return limit != not_set ? limit : mem::frame_counts.total;
+}
+
+void set_signal_queue_limit(uint64_t limit) {
+  __atomic_store_n(&queue_limit, min_of(limit, not_set - 1), __ATOMIC_RELAXED);
+}
+
+bool count_queued_signal() {
+  if (__atomic_add_fetch(&queued_signals, 1, __ATOMIC_RELAXED) <= signal_queue_limit())
+    return true;
+  uncount_queued_signal();
+  return false;
+}
+
+void uncount_queued_signal() {
+  __atomic_fetch_sub(&queued_signals, 1, __ATOMIC_RELAXED);
+}
+
+namespace {
+
+// The kernel's memory for a signal's details; nullptr: no room. A standard signal is pending once,
+// so the limit need not hold for those.
+queued_signal* make_node(int signo, const siginfo_t& info) {
+  if (!count_queued_signal()) {
+    if (signo >= first_realtime)
+      return nullptr;
+    __atomic_fetch_add(&queued_signals, 1, __ATOMIC_RELAXED);
+  }
+  auto made = mem::make<queued_signal>();
+  if (!made.ok()) {
+    uncount_queued_signal();
+    return nullptr;
+  }
+  made->get()->info = info;
+  return made->release();
 }
 
 } // namespace
@@ -138,12 +192,8 @@ result<bool> send_signal(target to, sched::thread* t, int signo, const siginfo_t
   OBLAKO_NEEDS(oblako_deliver_signals);
   OBLAKO_NEEDS(oblako_futex_alone);
   queued_signal* made = nullptr;
-  if (!node && info && arch::this_cpu().interrupt_depth == 0) {
-    if (auto r = mem::make<queued_signal>(); r.ok()) {
-      node = made = r->release();
-      node->info = *info;
-    }
-  }
+  if (!node && info && arch::this_cpu().interrupt_depth == 0)
+    node = made = make_node(signo, *info);
   const bool to_process = to == target::process;
   addition added = addition::dropped;
   bool blocked;
@@ -160,7 +210,7 @@ result<bool> send_signal(target to, sched::thread* t, int signo, const siginfo_t
     __atomic_store_n(&t->cancel_requested, true, __ATOMIC_RELEASE);
     sched::wake(*t);
   }
-  if (added == addition::no_memory)
+  if (added == addition::no_room)
     return error::again;
   if (added == addition::dropped)
     return false;
@@ -191,8 +241,10 @@ int take_signal(signal_mask wanted, siginfo_t& info, queued_signal*& to_free) {
 }
 
 void free_signal(queued_signal* node) {
-  if (node)
-    mem::release_sized(node, sizeof(*node));
+  if (!node)
+    return;
+  mem::release_sized(node, sizeof(*node));
+  uncount_queued_signal();
 }
 
 void retarget(signal_mask set) {
@@ -203,61 +255,81 @@ void retarget(signal_mask set) {
 
 namespace {
 
-void discard_from(pending_set set, int signo, queued_signal*& to_free) {
-  while (set.mask & bit_of(signo)) {
-    siginfo_t info;
-    queued_signal* node = nullptr;
-    take_from(set, signo, info, node);
-    if (node) {
-      node->next = to_free;
-      to_free = node;
+// Signals are thrown away some at a time: others wait for the lock, with interrupts off.
+struct discarding {
+  static constexpr unsigned batch = 64;
+  int signo;
+  queued_signal* to_free = nullptr;
+  unsigned left = batch;
+
+  // Signal lock held.
+  void discard_from(pending_set set) {
+    for (; left && (set.mask & bit_of(signo)); --left) {
+      siginfo_t info;
+      queued_signal* node = nullptr;
+      take_from(set, signo, info, node);
+      if (node) {
+        node->next = to_free;
+        to_free = node;
+      }
     }
   }
-}
-
-struct discarding {
-  int signo;
-  queued_signal* to_free;
+  static bool discard_of_thread(sched::thread& t, void* p) {
+    auto& d = *static_cast<discarding*>(p);
+    sched::spinlock_guard guard(signal_lock);
+    d.discard_from(set_of(t));
+    return d.left != 0;
+  }
+  // Locks not held. True if there may be more.
+  bool finish_batch() {
+    while (to_free)
+      free_signal(std::exchange(to_free, to_free->next));
+    sched::yield_if_needed();
+    return std::exchange(left, unsigned{batch}) == 0;
+  }
 };
-bool discard_of_thread(sched::thread& t, void* p) {
-  auto& d = *static_cast<discarding*>(p);
-  sched::spinlock_guard guard(signal_lock);
-  discard_from(set_of(t), d.signo, d.to_free);
-  return true;
-}
-
-void free_list(queued_signal* nodes) {
-  while (nodes)
-    free_signal(std::exchange(nodes, nodes->next));
-}
 
 } // namespace
 
 void discard_pending(int signo) {
-  discarding d{signo, nullptr};
-  {
-    sched::spinlock_guard guard(signal_lock);
-    discard_from(set_of_process(), signo, d.to_free);
-  }
-  if (sched::for_each_thread)
-    sched::for_each_thread(discard_of_thread, &d);
-  else
-    discard_of_thread(sched::main_thread(), &d);
-  free_list(d.to_free);
+  discarding d{signo};
+  do {
+    {
+      sched::spinlock_guard guard(signal_lock);
+      d.discard_from(set_of_process());
+    }
+    if (sched::for_each_thread)
+      sched::for_each_thread(discarding::discard_of_thread, &d);
+    else
+      discarding::discard_of_thread(sched::main_thread(), &d);
+  } while (d.finish_batch());
 }
 
 void drop_thread_signals(sched::thread& t) {
-  queued_signal* nodes = nullptr;
   signal_mask handed_over;
   {
     sched::spinlock_guard guard(signal_lock);
-    for (int signo = 1; signo <= signal_count; ++signo)
-      discard_from(set_of(t), signo, nodes);
     handed_over = process_pending & ~t.signals.blocked;
-    t.signals.blocked = ~signal_mask{0}; // receives nothing any more
+    t.signals.blocked = ~signal_mask{0}; // is picked for nothing any more
   }
-  free_list(nodes);
+  while (const signal_mask pending = t.signals.pending) {
+    discarding d{__builtin_ctzll(pending) + 1};
+    do
+      discarding::discard_of_thread(t, &d);
+    while (d.finish_batch());
+  }
   retarget(handed_over);
+}
+
+bool fatal_signal_pending() {
+  sched::spinlock_guard guard(signal_lock);
+  const signal_state& s = sched::current().signals;
+  for (signal_mask set = (s.pending | process_pending) & ~s.blocked; set; set &= set - 1) {
+    const int signo = __builtin_ctzll(set) + 1;
+    if (signal_actions[signo - 1].handler == default_handler && !is_ignored(signo))
+      return true;
+  }
+  return false;
 }
 
 void send_process_signal(int signo) {

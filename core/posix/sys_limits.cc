@@ -1,10 +1,16 @@
-// Resource limits. The number of descriptors is the one that is enforced; the others are what the
-// program says they are.
+// Resource limits. The numbers of descriptors and of queued signals are enforced; the others are
+// what the program says they are.
 #include "arch/x64/syscall_entry.hh"
 #include "core/mem/app_memory.hh"
 #include "core/posix/fd_table.hh"
 #include "core/sched/wait.hh"
 #include <sys/resource.h>
+
+namespace oblako::posix {
+// core/posix/signal_queue.cc, if the image can send signals.
+[[gnu::weak]] uint64_t signal_queue_limit();
+[[gnu::weak]] void set_signal_queue_limit(uint64_t limit);
+} // namespace oblako::posix
 
 using namespace oblako;
 using posix::descriptors;
@@ -32,8 +38,10 @@ limit initial(unsigned which) {
     return {descriptors.limit(), fd_table::maximum_size};
   case RLIMIT_MEMLOCK:
     return {64_KiB, 64_KiB};
-  case RLIMIT_SIGPENDING:
-    return {65536, 65536};
+  case RLIMIT_SIGPENDING: {
+    const uint64_t most = posix::signal_queue_limit ? posix::signal_queue_limit() : 0;
+    return {most, most};
+  }
   case RLIMIT_MSGQUEUE:
     return {819200, 819200};
   case RLIMIT_NICE:
@@ -67,6 +75,8 @@ result<void> exchange(int pid, unsigned which, const limit* app_new, limit* app_
       limits[which] = wanted;
       if (which == RLIMIT_NOFILE)
         descriptors.set_limit(static_cast<uint32_t>(wanted.soft));
+      if (which == RLIMIT_SIGPENDING && posix::set_signal_queue_limit)
+        posix::set_signal_queue_limit(wanted.soft);
     }
   }
   return app_old ? mem::write_app(app_old, old) : result<void>();

@@ -1,6 +1,8 @@
 // The timer_create family. A timer carries the node of its one pending signal, so that expiring
-// needs no memory; further expirations before the signal is taken are its overrun.
+// needs no memory; further expirations before the signal is taken are its overrun. As on Linux it
+// counts as a queued signal from the beginning, which limits how many there may be.
 #include "arch/x64/syscall_entry.hh"
+#include "core/base/late.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/heap.hh"
 #include "core/posix/interval_timer.hh"
@@ -28,15 +30,20 @@ struct signal_event {
   int tid;
 };
 
-struct posix_timer : interval_timer {
+using table_hook =
+    boost::intrusive::set_base_hook<boost::intrusive::tag<struct by_id>,
+                                    boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+
+struct posix_timer : interval_timer, table_hook {
   posix_timer(clock_name clock, int id) : interval_timer(clock, &posix_timer::expired), id(id) {}
 
   static void expired(interval_timer& t, uint64_t times);
   static void taken(queued_signal& node, siginfo_t& info);
   void send();
 
+  static void destroy(posix_timer& t);
+
   const int id;
-  posix_timer* next = nullptr; // guarded by timers_lock
   int notify = SIGEV_SIGNAL;
   int32_t tid = 0;
   // --- by the timer's callback and, under the signal lock, by whoever takes the signal
@@ -57,10 +64,14 @@ void posix_timer::taken(queued_signal& node, siginfo_t& info) {
   t.overrun = 0;
   t.queued = false;
   info.si_overrun = t.last_overrun;
-  if (t.deleted) {
-    t.~posix_timer();
-    mem::release_sized(&t, sizeof(t));
-  }
+  if (t.deleted)
+    destroy(t);
+}
+
+void posix_timer::destroy(posix_timer& t) {
+  t.~posix_timer();
+  mem::release_sized(&t, sizeof(t));
+  uncount_queued_signal();
 }
 
 void posix_timer::send() {
@@ -99,26 +110,41 @@ void posix_timer::expired(interval_timer& base, uint64_t times) {
     t.send();
 }
 
+struct timer_id {
+  using type = int;
+  int operator()(const posix_timer& t) const { return t.id; }
+};
+using timer_table = boost::intrusive::set<posix_timer, boost::intrusive::base_hook<table_hook>,
+                                          boost::intrusive::key_of_value<timer_id>,
+                                          boost::intrusive::constant_time_size<false>>;
+
 constinit sched::mutex timers_lock;
 // Guarded by timers_lock.
-posix_timer* timers;
+late<timer_table> table;
+bool table_made;
 int next_id;
 
-posix_timer* find(int id) {
-  for (posix_timer* t = timers; t; t = t->next)
-    if (t->id == id)
-      return t;
-  return nullptr;
+timer_table& timers() {
+  if (!table_made) {
+    table.construct();
+    table_made = true;
+  }
+  return *table;
 }
 
-result<int> free_id() {
-  for (int tries = 0; tries < 0x7fffffff; ++tries) {
+posix_timer* find(int id) {
+  auto found = timers().find(id);
+  return found == timers().end() ? nullptr : &*found;
+}
+
+// There are always more numbers than timers, so the search ends soon.
+int free_id() {
+  for (;;) {
     const int id = next_id;
     next_id = next_id == 0x7fffffff ? 0 : next_id + 1;
     if (!find(id))
       return id;
   }
-  return error::again;
 }
 
 result<void> check_event(const signal_event& e) {
@@ -153,14 +179,20 @@ result<void> create(int clock_id, const signal_event* app_event, int* app_id) {
     event = TRY(mem::read_app(app_event));
   TRY(check_event(event));
   sched::lock_guard guard(timers_lock);
-  const int id = TRY(free_id());
-  auto t = TRY(mem::make<posix_timer>(clock, id));
+  const int id = free_id();
+  TRY(mem::write_app(app_id, id));
+  if (!count_queued_signal())
+    return error::again;
+  auto made = mem::make<posix_timer>(clock, id);
+  if (!made.ok()) {
+    uncount_queued_signal();
+    return error::again;
+  }
+  posix_timer& t = *made->release();
   if (!app_event)
     event.value.sival_int = id;
-  set_event(*t, event);
-  TRY(mem::write_app(app_id, id));
-  t->next = timers;
-  timers = t.release();
+  set_event(t, event);
+  timers().insert(t);
   return {};
 }
 
@@ -180,7 +212,7 @@ result<void> set_time(int id, int flags, const itimerspec* app_new, itimerspec* 
     old = to_itimerspec(TRY(t->get()));
     const bool relative = span && !(flags & TIMER_ABSTIME);
     const uint64_t start = relative ? TRY(read_clock(t->clock())) : 0;
-    TRY(t->set(start + span, interval));
+    TRY(t->set(span > time::no_deadline - start ? time::no_deadline : start + span, interval));
   }
   return app_old ? mem::write_app(app_old, old) : result<void>();
 }
@@ -207,13 +239,10 @@ result<int> get_overrun(int id) {
 
 result<void> remove(int id) {
   sched::lock_guard guard(timers_lock);
-  posix_timer** link = &timers;
-  while (*link && (*link)->id != id)
-    link = &(*link)->next;
-  if (!*link)
+  posix_timer* t = find(id);
+  if (!t)
     return error::inval;
-  posix_timer* t = *link;
-  *link = t->next;
+  timers().erase(timers().iterator_to(*t));
   t->cancel();
   bool queued;
   {
@@ -221,10 +250,8 @@ result<void> remove(int id) {
     queued = t->queued;
     t->deleted = true;
   }
-  if (!queued) {
-    t->~posix_timer();
-    mem::release_sized(t, sizeof(*t));
-  }
+  if (!queued)
+    posix_timer::destroy(*t);
   return {};
 }
 

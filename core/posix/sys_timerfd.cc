@@ -26,12 +26,12 @@ public:
     while (!(taken = take())) {
       if (flags() & O_NONBLOCK)
         return error::again;
-      TRY(sched::wait_until(readiness(), [this] { return expirations() != 0; }));
+      TRY(sched::wait_until(readiness(), [this] { return expired(); }));
     }
     return to.put(&taken, sizeof taken);
   }
   const void* kind() const override { return &timer_kind; }
-  uint32_t poll_events() override { return expirations() ? EPOLLIN | EPOLLRDNORM : 0; }
+  uint32_t poll_events() override { return expired() ? EPOLLIN | EPOLLRDNORM : 0; }
 
   // Time to the next expiration, and the interval; `first` 0 disarms.
   itimerspec setting() {
@@ -48,53 +48,65 @@ private:
     timer_file& owner;
   };
 
-  uint64_t expirations() const { return __atomic_load_n(&expirations_, __ATOMIC_SEQ_CST); }
-  uint64_t take() { return __atomic_exchange_n(&expirations_, 0, __ATOMIC_SEQ_CST); }
+  // Expirations between next_, which is past, and now.
+  uint64_t missed() const {
+    const uint64_t now = time::monotonic_ns();
+    return now > next_ ? (now - next_) / interval_ : 0;
+  }
+  bool expired() const { return __atomic_load_n(&expired_, __ATOMIC_SEQ_CST); }
+  uint64_t take();
   itimerspec remaining();
   void expire(); // interrupt context
 
   const int clock_;
-  sched::mutex lock_; // one change of the setting at a time
+  sched::mutex lock_; // guards the setting
   own_timer timer_;
-  // Changed under lock_ while the timer is cancelled, and by the timer itself.
-  uint64_t next_ = 0; // monotonic ns; 0: disarmed
+  uint64_t next_ = 0; // monotonic ns; 0: disarmed. Past, if it expired and was not read since
   uint64_t interval_ = 0;
-  uint64_t expirations_ = 0;
+  bool expired_ = false; // atomic: set by the timer
 };
 
+// As on Linux the timer rests until somebody reads, however short its interval.
 void timer_file::expire() {
-  uint64_t count = 1;
-  if (interval_) {
-    const uint64_t now = time::monotonic_ns();
-    if (now > next_)
-      count += (now - next_) / interval_; // those that were missed
-    next_ += count * interval_;
-    // An interval of nanoseconds must not leave the CPU in this interrupt for ever.
-    constexpr uint64_t shortest = 100'000;
-    timer_.arm(max_of(next_, deadline_after(shortest)));
-  } else {
-    next_ = 0;
-  }
-  __atomic_fetch_add(&expirations_, count, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&expired_, true, __ATOMIC_SEQ_CST);
   readiness().wake_all(EPOLLIN | EPOLLRDNORM);
 }
 
+// How often it expired since the last time; 0: not at all. Sets it going again.
+uint64_t timer_file::take() {
+  sched::lock_guard guard(lock_);
+  if (!__atomic_exchange_n(&expired_, false, __ATOMIC_SEQ_CST))
+    return 0;
+  if (!interval_) {
+    next_ = 0;
+    return 1;
+  }
+  const uint64_t count = 1 + missed();
+  next_ += count * interval_;
+  timer_.arm(next_);
+  return count;
+}
+
 itimerspec timer_file::remaining() {
-  const uint64_t next = __atomic_load_n(&next_, __ATOMIC_RELAXED);
   const uint64_t now = time::monotonic_ns();
   itimerspec s{};
   s.it_interval = to_timespec(interval_);
-  if (next)
-    s.it_value = to_timespec(next > now ? next - now : 1);
+  if (next_ == 0 || (expired() && !interval_))
+    return s;
+  // Due, but its interrupt is still to come: as short as can be, since 0 means disarmed.
+  uint64_t next = next_;
+  if (expired())
+    next += (1 + missed()) * interval_;
+  s.it_value = to_timespec(next > now ? next - now : 1);
   return s;
 }
 
 result<itimerspec> timer_file::set(const itimerspec& to, bool absolute) {
   const uint64_t value = TRY(to_ns(to.it_value)), interval = TRY(to_ns(to.it_interval));
   sched::lock_guard guard(lock_);
-  timer_.cancel();
   const itimerspec old = remaining();
-  __atomic_store_n(&expirations_, 0, __ATOMIC_SEQ_CST);
+  timer_.cancel();
+  __atomic_store_n(&expired_, false, __ATOMIC_SEQ_CST);
   interval_ = interval;
   next_ = 0;
   if (value) {

@@ -82,10 +82,10 @@ extern "C" void oblako_exit_thread(int status) {
   using namespace oblako;
   sched::thread& self = sched::current();
   posix::release_robust_mutexes(self);
-  if (posix::drop_thread_signals)
-    posix::drop_thread_signals(self);
   // Before the joiner hears of it: it may ask for the thread by its number.
   const uint32_t left = sched::forget_thread(self);
+  if (posix::drop_thread_signals)
+    posix::drop_thread_signals(self);
   if (int32_t* word = self.clear_child_tid; word && mem::write_app(word, 0).ok())
     posix::futex_wake(reinterpret_cast<uintptr_t>(word), 1);
   if (left == 0)

@@ -1,6 +1,5 @@
-// Calls that take long: a signal cuts them short where Linux's are, and other threads run meanwhile.
-// mem: 128
-// limit: 120
+// Calls that take long: a signal cuts them short where Linux's are, and other threads run
+// meanwhile. mem: 128 limit: 120
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
