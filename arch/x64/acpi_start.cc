@@ -1,6 +1,7 @@
 // The machine's ACPI tables, read when somebody first asks (power-off, interrupt routing), so that
 // an image that ends without needing them never does.
 #include "arch/x64/acpi.hh"
+#include "arch/x64/image_tables.hh"
 #include "arch/x64/paging.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/kernel_map.hh"
@@ -9,13 +10,15 @@ namespace oblako::arch {
 
 namespace {
 
-// Tables lie at the end of RAM, where the direct map usually reaches already; it is cached, and
-// they are read byte by byte. Otherwise they are mapped like a device.
+// Tables lie at the end of RAM, where the direct map usually reaches already, and the first of them
+// below the image; the direct map is cached, and they are read byte by byte. Otherwise they are
+// mapped like a device.
 class machine_memory final : public acpi::physical_memory {
 public:
   const uint8_t* at(uint64_t address, size_t bytes) override {
     if (address >= uint64_t{1} << 46)
       return nullptr;
+    map_beside_image(address, address + bytes);
     if (in_direct_map(address, bytes))
       return static_cast<const uint8_t*>(mem::to_virtual(phys_addr{address}));
     auto mapped = mem::map_device(phys_addr{address}, bytes);

@@ -12,7 +12,8 @@
 #include "core/mem/kernel_map.hh"
 #include "core/time/clock.hh"
 
-extern "C" char interrupt_stubs[];
+// arch/x64/interrupt_entry.S
+extern "C" const char interrupt_idt[], interrupt_idt_end[];
 
 namespace oblako::arch {
 
@@ -173,7 +174,7 @@ result<void> start_interrupts() {
     apic.registers = static_cast<volatile uint32_t*>(page);
   }
   // Only now, so that an image without interrupts has neither the stubs nor the work.
-  set_interrupt_gates(interrupt_stubs);
+  load_interrupt_table(interrupt_idt, interrupt_idt_end);
   // Enabled first, then x2APIC: the SDM allows no direct way from disabled to x2APIC.
   write_msr(msr_apic_base, base | apic_base_enable);
   if (apic.x2apic)

@@ -3,6 +3,7 @@
 #include "arch/x64/boot_info.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/cpu_features.hh"
+#include "arch/x64/image_tables.hh"
 #include "arch/x64/linux_boot.hh"
 #include "arch/x64/msr.hh"
 #include "arch/x64/paging.hh"
@@ -97,15 +98,13 @@ uint64_t read_linux(uint64_t address) {
 
 // Stays for ever, and may lie in what the memory map calls free.
 struct {
-  uint64_t start = 0, end = 0;
+  uint64_t start, end;
 } command_line_pages;
 
-[[gnu::noinline, gnu::cold]] void keep_command_line(uint64_t address) {
-  const char* text = monitor_memory<char>(address);
-  uint64_t bytes = 1;
-  for (; *text; ++text)
-    ++bytes;
-  command_line_pages = {align_down(address, page_size), align_up(address + bytes, page_size)};
+void keep_command_line(uint64_t address) {
+  const char* end = monitor_memory<char>(address);
+  asm volatile("repne scasb" : "+D"(end) : "a"(0), "c"(~uint64_t{0}) : "memory", "cc");
+  command_line_pages = {align_down(address, page_size), raw(mem::to_physical(end))};
 }
 
 void add_free_range(uint64_t start, uint64_t end) {
@@ -113,7 +112,7 @@ void add_free_range(uint64_t start, uint64_t end) {
   if (kept.start < end && start < kept.end) [[unlikely]] {
     if (start < kept.start)
       mem::add_free_extent(phys_addr{start}, kept.start - start);
-    start = kept.end;
+    start = align_up(kept.end, page_size);
   }
   if (start < end)
     mem::add_free_extent(phys_addr{start}, end - start);
@@ -153,12 +152,13 @@ extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t left_by_moni
   const uint64_t command_line =
       protocol == boot_protocol::linux64 ? read_linux(left_by_monitor) : read_pvh(left_by_monitor);
   info.command_line = command_line ? monitor_memory<char>(command_line) : no_command_line;
-  if (command_line >= reinterpret_cast<uint64_t>(image_end))
+  if (command_line)
     keep_command_line(command_line);
   add_free_memory();
   OBLAKO_STAGE(memory);
+  initialise_traps(); // first: the processor marks the task state, which is read-only behind it
   map_image();
-  initialise_traps();
+  map_beside_image(command_line_pages.start, command_line_pages.end);
   mask_legacy_pic();
   OBLAKO_STAGE(sections);
   boot::kernel_main(info);

@@ -1,5 +1,6 @@
 // Growing the direct map: boot maps the low part, the rest follows as the frame allocator opens it.
 #include "arch/x64/cpu_features.hh"
+#include "arch/x64/image_tables.hh"
 #include "arch/x64/page_tables.hh"
 #include "core/mem/clear.hh"
 
@@ -51,17 +52,6 @@ private:
 };
 #endif
 
-// Tables from the allocator: reachable as they come.
-struct allocated_tables {
-  entry* take(uint64_t& address) {
-    auto frame = mem::allocate_frames(0, mem::zeroed::yes);
-    if (!frame.ok())
-      return nullptr;
-    address = raw(frame.value());
-    return static_cast<entry*>(mem::to_virtual(frame.value()));
-  }
-};
-
 // Tables from the front of the very memory that is to be mapped.
 struct tables_of_piece {
   window& view;
@@ -92,8 +82,7 @@ bool is_mapped(uint64_t address) {
 }
 
 // Maps the 2 MB, or the 1 GB, that hold an address which is not mapped. False: out of tables.
-template <class Tables>
-bool map_around(uint64_t address, Tables& tables) {
+bool map_around(uint64_t address, tables_of_piece& tables) {
   const uintptr_t va = mem::direct_map_base + address;
   entry* table = root_table();
   for (unsigned level = 4;; --level) {
@@ -116,7 +105,14 @@ bool map_around(uint64_t address, Tables& tables) {
 
 } // namespace
 
-result<unsigned> map_new_memory(phys_addr start, uint64_t bytes) {
+result<unsigned> map_new_memory(phys_addr start, uint64_t& bytes) {
+  if (raw(start) < image_blocks_end()) {
+    // Page by page, so not more than a small image will use.
+    constexpr uint64_t piece = 256_KiB;
+    bytes = min_of(bytes, align_down(raw(start), piece) + piece - raw(start));
+    map_beside_image(raw(start), raw(start) + bytes);
+    return 0u;
+  }
   if (is_mapped(raw(start)))
     return 0u;
   window view(align_down(raw(start), large_page_size));
@@ -125,15 +121,6 @@ result<unsigned> map_new_memory(phys_addr start, uint64_t bytes) {
   if (!map_around(raw(start), tables))
     return error::nomem;
   return static_cast<unsigned>((tables.next - raw(start)) / page_size);
-}
-
-result<void> ensure_direct_map(phys_addr start, uint64_t bytes) {
-  allocated_tables tables;
-  for (uint64_t at = align_down(raw(start), large_page_size); at < raw(start) + bytes;
-       at += large_page_size)
-    if (!is_mapped(at) && !map_around(at, tables))
-      return error::nomem;
-  return {};
 }
 
 } // namespace oblako::arch

@@ -3,10 +3,12 @@
 // (reschedule, signal), the frame moves to the thread's kernel stack before that is dealt with:
 // whatever sleeps must not do so on an IST stack.
 
+#include "arch/x64/interrupt_gate.h"
 #include "arch/x64/trap_layout.h"
 
-  .section .text.interrupt_entry, "ax"
+  .section .text.entry.interrupts, "ax"
 
+  // Among the first text of the image, as descriptors need it: see interrupt_gate.h.
   .globl interrupt_stubs
   .p2align 4
 interrupt_stubs:
@@ -51,3 +53,16 @@ interrupt_entry:
   mov %rsp, %rdi
   call oblako_pending_in_kernel
   jmp 1b
+
+  .section .rodata.interrupt_idt, "a", @progbits
+  .globl interrupt_idt, interrupt_idt_end
+  .p2align 4
+interrupt_idt:
+  exception_gates
+  .reloc ., R_X86_64_NONE, interrupt_stubs
+  .set gate_number, 0
+  .rept 224
+  interrupt_gate interrupt_stubs_bits_0, interrupt_stubs_bits_16, gate_number, ist_interrupt
+  .set gate_number, gate_number + 1
+  .endr
+interrupt_idt_end:

@@ -51,6 +51,15 @@ inline void write_msr(uint32_t index, uint64_t value) {
                : "memory");
 }
 
+constexpr uint64_t cr0_write_protect = 1u << 16;
+inline uint64_t read_cr0() {
+  uint64_t v;
+  asm volatile("mov %%cr0, %0" : "=r"(v)::"memory");
+  return v;
+}
+inline void write_cr0(uint64_t v) {
+  asm volatile("mov %0, %%cr0" ::"r"(v) : "memory");
+}
 inline uint64_t read_cr2() {
   uint64_t v;
   asm volatile("mov %%cr2, %0" : "=r"(v));

@@ -53,13 +53,11 @@ result<void> protect_range(uintptr_t start, uintptr_t end, uint64_t flags);
 // the ranges have the same offset within 2 MB. Errors: nomem, nothing changed then.
 result<void> move_range(uintptr_t from, uintptr_t to, size_t bytes);
 
-// Makes [start, start + bytes) of physical memory reachable in the direct map, by 1 GB pages where
-// the CPU has them, by 2 MB pages otherwise; parts that are mapped already cost a table walk.
-// Errors: nomem.
-result<void> ensure_direct_map(phys_addr start, uint64_t bytes);
-// The same for one piece of memory within a 2 MB block that is about to be handed to the frame
-// allocator. Tables that are missing are taken from the front of the piece itself; returns how many
-// pages that took (0 to 2), or nomem if the piece is too small for them.
-result<unsigned> map_new_memory(phys_addr start, uint64_t bytes);
+// Makes one piece of memory within a 2 MB block, which is about to be handed to the frame
+// allocator, reachable in the direct map: by a 1 GB page where the CPU has them, by a 2 MB page
+// otherwise, by 4 kB pages beside the image, where it may shorten the piece to what it mapped.
+// Tables that are missing are taken from the front of the piece itself; returns how many pages that
+// took (0 to 2), or nomem if the piece is too small for them.
+result<unsigned> map_new_memory(phys_addr start, uint64_t& bytes);
 
 } // namespace oblako::arch

@@ -1,5 +1,6 @@
-// Descriptor tables, and exceptions sorted: page faults to core/mem, errors of the application to
-// core/posix as signals, everything of our own to a panic (Intel SDM vol. 3, chapter 6).
+// Loads the descriptor tables, and sorts exceptions: page faults to core/mem, errors of the
+// application to core/posix as signals, everything of our own to a panic (Intel SDM vol. 3, chapter
+// 6).
 #include "arch/x64/traps.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/crash.hh"
@@ -11,7 +12,9 @@
 #include "core/sched/thread.hh"
 #include <signal.h>
 
-extern "C" char exception_stubs[];
+// arch/x64/descriptor_tables.S
+extern "C" const char boot_gdt[], boot_gdt_end[], exception_idt[], exception_idt_end[];
+extern "C" char task_state_descriptor[]; // read-only from map_image() on
 extern "C" uintptr_t find_fixup(uintptr_t rip);
 extern "C" [[gnu::weak]] void oblako_fault_signal(oblako::arch::trap_frame*, int, int, uintptr_t);
 extern "C" [[gnu::weak]] void oblako_pending_in_kernel(const oblako::arch::trap_frame*);
@@ -19,37 +22,12 @@ extern "C" [[gnu::weak]] void oblako_pending_in_kernel(const oblako::arch::trap_
 namespace oblako::arch {
 namespace {
 
-struct [[gnu::packed]] task_state_segment {
-  uint32_t reserved0;
-  uint64_t rsp[3];
-  uint64_t reserved1;
-  uint64_t ist[7];
-  uint64_t reserved2;
-  uint16_t reserved3;
-  uint16_t io_map_base;
-};
-static_assert(sizeof(task_state_segment) == 104);
-
-struct idt_entry {
-  uint16_t offset_low;
-  uint16_t selector;
-  uint8_t ist;
-  uint8_t type;
-  uint16_t offset_middle;
-  uint32_t offset_high;
-  uint32_t reserved;
-};
-static_assert(sizeof(idt_entry) == 16);
-
 struct [[gnu::packed]] table_pointer {
   uint16_t limit;
   const void* base;
 };
 
-constexpr uint16_t code_selector = 0x08, tss_selector = 0x18;
-constexpr uint8_t interrupt_gate = 0x8e;
-constexpr size_t stub_spacing = 16;
-constexpr unsigned exception_count = 32, vector_count = 256;
+constexpr uint16_t tss_selector = 0x18;
 enum vector : uint8_t {
   vec_divide = 0,
   vec_debug = 1,
@@ -67,57 +45,6 @@ enum vector : uint8_t {
   vec_machine_check = 18,
   vec_simd = 19,
 };
-enum ist : uint8_t {
-  ist_exception = 1,
-  ist_interrupt = 2,
-  ist_nmi = 3,
-  ist_double_fault = 4,
-  ist_machine_check = 5
-};
-
-// Exceptions stay on their IST stack only for the copy to the kernel stack; interrupt handlers run
-// on theirs; the last three only report.
-constexpr size_t exception_stack_bytes = 512, interrupt_stack_bytes = 8192,
-                 report_stack_bytes = 4096;
-alignas(16) char exception_stack[exception_stack_bytes];
-alignas(16) char interrupt_stack[interrupt_stack_bytes];
-alignas(16) char report_stack[report_stack_bytes];
-
-task_state_segment tss;
-idt_entry idt[vector_count];
-uint64_t gdt[5] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0};
-
-// Points `count` vectors at stubs in a row.
-void set_gates(unsigned first, unsigned count, const char* stubs, uint8_t stack) {
-  auto address = reinterpret_cast<uint64_t>(stubs);
-  for (idt_entry* e = idt + first; count; ++e, --count, address += stub_spacing)
-    *e = {static_cast<uint16_t>(address),
-          code_selector,
-          stack,
-          interrupt_gate,
-          static_cast<uint16_t>(address >> 16),
-          static_cast<uint32_t>(address >> 32),
-          0};
-}
-
-uint64_t stack_top(char* stack, size_t bytes) {
-  return reinterpret_cast<uint64_t>(stack + bytes);
-}
-
-void load_tss() {
-  tss.ist[ist_exception - 1] = stack_top(exception_stack, exception_stack_bytes);
-  tss.ist[ist_interrupt - 1] = stack_top(interrupt_stack, interrupt_stack_bytes);
-  const uint64_t report = stack_top(report_stack, report_stack_bytes);
-  tss.ist[ist_nmi - 1] = tss.ist[ist_double_fault - 1] = tss.ist[ist_machine_check - 1] = report;
-  tss.io_map_base = sizeof(tss);
-  const auto base = reinterpret_cast<uint64_t>(&tss);
-  gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | uint64_t{0x89} << 40 |
-           (base >> 24 & 0xff) << 56;
-  gdt[4] = base >> 32;
-  const table_pointer pointer{sizeof(gdt) - 1, gdt};
-  asm volatile("lgdt %0" ::"m"(pointer));
-  asm volatile("ltr %0" ::"r"(tss_selector));
-}
 
 struct signal_code {
   int signal, code;
@@ -205,17 +132,17 @@ void sort_exception(trap_frame* frame) {
 } // namespace
 
 void initialise_traps() {
-  load_tss();
-  set_gates(0, exception_count, exception_stubs, ist_exception);
-  idt[vec_nmi].ist = ist_nmi;
-  idt[vec_double_fault].ist = ist_double_fault;
-  idt[vec_machine_check].ist = ist_machine_check;
-  const table_pointer pointer{sizeof(idt) - 1, idt};
-  asm volatile("lidt %0" ::"m"(pointer));
+  const table_pointer segments{static_cast<uint16_t>(boot_gdt_end - boot_gdt - 1), boot_gdt};
+  asm volatile("lgdt %0" ::"m"(segments));
+  // Not busy, also after a reset that did not load the image again.
+  task_state_descriptor[5] = 0x89;
+  asm volatile("ltr %0" ::"r"(tss_selector) : "memory");
+  load_interrupt_table(exception_idt, exception_idt_end);
 }
 
-void set_interrupt_gates(const char* stubs) {
-  set_gates(exception_count, vector_count - exception_count, stubs, ist_interrupt);
+void load_interrupt_table(const char* start, const char* end) {
+  const table_pointer pointer{static_cast<uint16_t>(end - start - 1), start};
+  asm volatile("lidt %0" ::"m"(pointer));
 }
 
 extern "C" void oblako_exception(trap_frame* frame) {

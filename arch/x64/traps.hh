@@ -6,11 +6,10 @@
 
 namespace oblako::arch {
 
-// GDT, TSS with IST stacks, IDT with the 32 exceptions. Boot only.
+// Loads segments, task state and the table of the 32 exceptions. Boot only, before map_image().
 void initialise_traps();
-// Points every other vector at its entry stub, which runs on the interrupt IST stack. The stubs lie
-// 16 bytes apart.
-void set_interrupt_gates(const char* stubs);
+// From now on the table of interrupts and exceptions is this one.
+void load_interrupt_table(const char* start, const char* end);
 
 } // namespace oblako::arch
 

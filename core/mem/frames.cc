@@ -86,12 +86,13 @@ void* metadata_page(void* piece) {
   return to_virtual(page);
 }
 
-// Opens the part of an extent that lies in its first 2 MB block. Pages that cannot be used (no room
-// for the tables they need) are dropped.
+// Opens the part of an extent that lies in its first 2 MB block, or less beside the image. Pages
+// that cannot be used (no room for the tables they need) are dropped.
 void open_first_block(extent& e) {
   extent piece{e.start, min_of(e.end, align_down(e.start, large_page_size) + large_page_size)};
-  e.start = piece.end;
-  auto tables = arch::map_new_memory(phys_addr{piece.start}, piece.end - piece.start);
+  uint64_t bytes = piece.end - piece.start;
+  auto tables = arch::map_new_memory(phys_addr{piece.start}, bytes);
+  e.start = piece.end = piece.start + bytes;
   block* b = nullptr;
   if (tables.ok()) {
     piece.start += tables.value() * page_size;
@@ -160,13 +161,18 @@ bool take_several(unsigned order, phys_addr& out) {
     return true;
   if (order < 9 && take_from_partial(order, search_limit, out))
     return true;
-  do {
+  for (;;) {
     if (!whole->empty())
       return take_run(whole->front(), order, out);
     // A freshly opened piece need not be whole.
     if (order < 9 && !partial->empty() && take_run(partial->front(), order, out))
       return true;
-  } while (open_another(order));
+    if (!open_another(order))
+      break;
+    // It may be one more piece of the current block.
+    if (order < 9 && take_run(*current, order, out))
+      return true;
+  }
   return order < 9 && take_from_partial(order, ~0u, out);
 }
 
@@ -219,7 +225,8 @@ bool take_blocks(unsigned count, phys_addr& out) {
     if (align_up(e.start, large_page_size) + count * large_page_size > e.end)
       continue;
     // One more than needed: the first piece may be unaligned, or lose pages to metadata.
-    for (unsigned n = 0; n < count + 2 && e.start < e.end; ++n)
+    const uint64_t enough = align_up(e.start, large_page_size) + (count + 1) * large_page_size;
+    while (e.start < e.end && e.start < enough)
       open_first_block(e);
     first = find_adjacent(count);
   }

@@ -13,12 +13,12 @@ alignas(4096) uint32_t page[1024]; // the xAPIC's registers
 unsigned mapped;
 bool memory_left = true;
 std::string logged;
-unsigned gates_set; // times the vectors were pointed at their stubs
+unsigned tables_loaded; // times the table with the stubs of the interrupts was loaded
 
 } // namespace
 
 extern "C" {
-char interrupt_stubs[224 * 16];
+extern const char interrupt_idt[256 * 16] = {}, interrupt_idt_end[1] = {};
 }
 
 namespace oblako {
@@ -36,9 +36,10 @@ result<volatile void*> mem::map_device(phys_addr start, size_t bytes) {
 void log::error(const char* format, ...) {
   logged = format;
 }
-void arch::set_interrupt_gates(const char* stubs) {
-  EXPECT_EQ(stubs, interrupt_stubs);
-  ++gates_set;
+void arch::load_interrupt_table(const char* start, const char* end) {
+  EXPECT_EQ(start, interrupt_idt);
+  EXPECT_EQ(end, interrupt_idt_end);
+  ++tables_loaded;
 }
 struct powered_off {
   int status;
@@ -63,7 +64,7 @@ protected:
     mapped = 0;
     memory_left = true;
     logged.clear();
-    gates_set = 0;
+    tables_loaded = 0;
     cpu.msrs[0x1b] = 0xfee00900; // enabled, boot processor
   }
   void processor_with(uint32_t bits) { cpu.leaves[1].ecx |= bits; }
@@ -94,7 +95,7 @@ TEST_F(local_apic, memory_mapped_with_a_counter) {
   EXPECT_EQ(page[0x360 / 4], 4u << 8);  // LINT1: NMI
   EXPECT_EQ(arch::this_cpu().apic_id, 3u);
   EXPECT_EQ(mapped, 1u);
-  EXPECT_EQ(gates_set, 1u);
+  EXPECT_EQ(tables_loaded, 1u);
   arch::end_of_interrupt();
   EXPECT_EQ(page[0xb0 / 4], 0u);
 }

@@ -1,5 +1,6 @@
 // sources: core/mem/frames.cc core/mem/frame_blocks.cc arch/x64/direct_map.cc
 // The frame allocator over an arena: nothing handed out twice, nothing lost, whole blocks kept.
+#include "arch/x64/image_tables.hh"
 #include "tests/unit/memory_arena.hh"
 #include <map>
 #include <random>
@@ -189,6 +190,34 @@ ISOLATED_TEST(frames, boot_does_not_grow_with_memory) {
   for (; allocate_frames(9).ok(); ++large) {
   }
   EXPECT_GE(large, 31 * 1024u);
+}
+
+uint64_t mapped_beside_image; // bytes
+
+// In the blocks that the image lies in, memory is entered by 4 kB pages: a little at a time.
+ISOLATED_TEST(frames, memory_beside_the_image_is_opened_in_pieces) {
+  make_physical_memory(16_MiB);
+  constexpr uint64_t image_end = 2_MiB + 0x63000;
+  arch::host_image_blocks_end = 4_MiB;
+  arch::map_beside_image = [](uint64_t start, uint64_t end) {
+    EXPECT_EQ(start, image_end + mapped_beside_image);
+    EXPECT_LE(end, 4_MiB);
+    mapped_beside_image += end - start;
+  };
+  checker c;
+  c.add_extent(image_end, 16_MiB - image_end);
+  ASSERT_TRUE(c.allocate(1));
+  EXPECT_EQ(mapped_beside_image, 2_MiB + 256_KiB * 2 - image_end);
+  // More pages in a row than a piece has, and than the whole block has.
+  ASSERT_TRUE(c.allocate(128));
+  EXPECT_LE(mapped_beside_image, 1_MiB);
+  ASSERT_TRUE(c.allocate(1024, true));
+  while (c.allocate(1)) {
+  }
+  EXPECT_EQ(mapped_beside_image, 4_MiB - image_end);
+  EXPECT_LT(frame_usage().free_bytes, page_size);
+  c.free_all();
+  EXPECT_TRUE(c.allocate(1024, true));
 }
 
 ISOLATED_TEST(frames, zeroed_when_asked) {
