@@ -8,7 +8,7 @@ namespace {
 
 constexpr size_t max_options = 64;
 constexpr const char* known_names[] = {"ip",         "gw",          "dns", "hostname", "clock",
-                                       "boot.trace", "net.capture", "ip6", "gw6"};
+                                       "boot.trace", "net.capture", "ip6", "gw6",      "mem.wx"};
 
 struct entry {
   const char* name;

@@ -7,6 +7,7 @@
 //   net.capture=[ADDR:]PORT                every frame as a UDP datagram (core/net/capture.hh)
 //   hostname=NAME  clock=UNIX_SECONDS[.fraction]  env.NAME=VALUE  boot.trace
 //                                         prints when each stage of the boot was reached
+//   mem.wx=allow                          memory may be writable and executable at once
 //   virtio_mmio.device=SIZE@ADDRESS:IRQ   taken from anywhere, also behind `--`
 #pragma once
 

@@ -62,6 +62,13 @@ bool address_space::overlaps(uintptr_t start, uintptr_t end) {
   return a && a->start < end;
 }
 
+bool address_space::holds_sealed(uintptr_t start, uintptr_t end) {
+  for (area* a = first_behind(start); a && a->start < end; a = after(*a))
+    if (a->flags & area_sealed)
+      return true;
+  return false;
+}
+
 bool address_space::covered(uintptr_t start, uintptr_t end) {
   for (area* a = first_behind(start); a && a->start <= start; a = after(*a)) {
     start = a->end;
@@ -152,6 +159,8 @@ void address_space::forget(uintptr_t start, uintptr_t end) {
 result<void> address_space::cut(uintptr_t start, uintptr_t end) {
   if (!overlaps(start, end))
     return {};
+  if (holds_sealed(start, end))
+    return error::perm;
   auto done = [&]() -> result<void> {
     TRY(split(start));
     TRY(split(end));

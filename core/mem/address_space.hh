@@ -24,6 +24,10 @@ enum area_flags : uint8_t {
   area_heap = 4,     // brk
   area_huge = 8,     // MADV_HUGEPAGE
   area_no_huge = 16, // MADV_NOHUGEPAGE
+  // Of the image, and sealed: nothing is put in its place.
+  area_text = 32,
+  area_constant = 64,
+  area_sealed = area_text | area_constant,
 };
 
 struct area
@@ -79,6 +83,8 @@ public:
   area* after(area& a);
   area* before(area& a);
   bool overlaps(uintptr_t start, uintptr_t end);
+  // True if one of the areas in the range is sealed.
+  bool holds_sealed(uintptr_t start, uintptr_t end);
   // True if areas cover the whole range.
   bool covered(uintptr_t start, uintptr_t end);
 
@@ -90,7 +96,8 @@ public:
   void merge_around(uintptr_t start, uintptr_t end);
   // Makes `at` a border between areas. Errors: nomem.
   result<void> split(uintptr_t at);
-  // Takes [start, end) out: pages and areas. Errors: nomem, nothing changed then.
+  // Takes [start, end) out: pages and areas. Errors: nomem, perm (text or constants of the image);
+  // nothing changed then.
   result<void> cut(uintptr_t start, uintptr_t end);
   // The same without touching the pages (they were moved). The borders must have been split.
   void forget(uintptr_t start, uintptr_t end);
@@ -124,6 +131,9 @@ inline address_space& space() {
 
 // Frames given back when pages go: all but those of the loaded image. Counts them.
 void release_app_frames(phys_addr start, unsigned order);
+
+// Whether an area with these flags may have the protection. Errors: acces.
+result<void> check_protection(uint8_t flags, uint32_t prot);
 
 // The page-table flags that a protection means.
 inline uint64_t page_flags_for(uint32_t prot) {

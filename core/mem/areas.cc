@@ -52,7 +52,8 @@ result<void> add_image_area(uintptr_t start, size_t bytes, uint32_t prot) {
   address_space& s = space();
   guard g(s.lock);
   const uintptr_t first = align_down(start, page_size), end = align_up(start + bytes, page_size);
-  auto* a = TRY(make<area>(first, end, prot, area_image)).release();
+  const uint8_t kind = prot & prot_write ? 0 : prot & prot_exec ? area_text : area_constant;
+  auto* a = TRY(make<area>(first, end, prot, static_cast<uint8_t>(area_image | kind))).release();
   s.enter(*a);
   s.break_start = s.break_end = max_of(s.break_start, end);
   return {};
@@ -84,8 +85,9 @@ result<uintptr_t> map(const mapping_request& r) {
     return error::nomem;
   if (r.prot != prot_none && !r.no_reserve && absurd(bytes))
     return error::nomem;
-  unique<area> made = TRY(
-      make<area>(uintptr_t{0}, uintptr_t{0}, r.prot & all_protections, r.stack ? area_stack : 0));
+  const uint8_t flags = r.stack ? area_stack : 0;
+  TRY(check_protection(flags, r.prot));
+  unique<area> made = TRY(make<area>(uintptr_t{0}, uintptr_t{0}, r.prot & all_protections, flags));
   uintptr_t start;
   {
     address_space& s = space();
@@ -131,6 +133,8 @@ result<void> protect(uintptr_t start, size_t bytes, uint32_t prot) {
   guard g(s.lock);
   if (!s.covered(start, end))
     return error::nomem;
+  for (area* a = s.first_behind(start); a && a->start < end; a = s.after(*a))
+    TRY(check_protection(a->flags, prot));
   auto done = [&]() -> result<void> {
     TRY(s.split(start));
     TRY(s.split(end));

@@ -22,15 +22,17 @@ protected:
   ~page_source() = default;
 };
 
-// Called at boot with the application image's sections, which are already mapped, and with the
-// memory they were loaded to, which is not the frame allocator's.
+// Called at boot with the application image's sections, which are already mapped (those that are
+// not writable are sealed as by mseal()), and with the memory they were loaded to, which is not the
+// frame allocator's.
 result<void> add_image_area(uintptr_t start, size_t bytes, uint32_t protection);
 void set_image_frames(phys_addr start, phys_addr end);
 // The first thread's stack, below everything that will be mapped. Called once, before any mapping.
 // Returns its lowest address.
 result<uintptr_t> add_first_stack(size_t bytes);
 
-// The mmap family on page-aligned ranges. Errors as POSIX gives them. Context: thread.
+// The mmap family on page-aligned ranges. Errors as POSIX gives them, and: acces (what
+// protection.cc does not allow), perm (in place of the image's text or constants). Context: thread.
 struct mapping_request {
   uintptr_t hint = 0;
   size_t bytes = 0;

@@ -90,6 +90,8 @@ result<uintptr_t> remap(uintptr_t old_start, size_t old_bytes, size_t new_bytes,
   area* a = s.find(old_start);
   if (!a || a->end < r.old_end)
     return error::fault;
+  if (a->flags & area_sealed)
+    return error::perm;
   if (fixed)
     TRY(s.cut(new_start, new_start + new_size));
   if (new_size < old_size) {

@@ -1,9 +1,10 @@
 // sources: core/mem/address_space.cc core/mem/areas.cc core/mem/remap.cc core/mem/advise.cc
 // sources: core/mem/fault.cc core/mem/frames.cc core/mem/frame_blocks.cc core/mem/heap.cc
-// sources: arch/x64/paging.cc arch/x64/direct_map.cc
+// sources: core/mem/protection.cc arch/x64/paging.cc arch/x64/direct_map.cc
 // The application's address space against a model: one entry a page, random calls, contents
 // followed through moves; every frame and table must come back in the end.
 #include "arch/x64/paging.hh"
+#include "core/boot/options.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
 #include "core/mem/heap.hh"
@@ -24,6 +25,16 @@ void wait_queue::notify_one(uint32_t) {
 }
 void yield_if_needed() {}
 } // namespace oblako::sched
+
+static const char* wx_option;
+static unsigned warnings;
+const char* oblako::boot::option(const char* name) {
+  EXPECT_STREQ(name, "mem.wx");
+  return wx_option;
+}
+void oblako::log::warning(const char*, ...) {
+  ++warnings;
+}
 
 using namespace oblako;
 using namespace oblako::mem;
@@ -282,6 +293,57 @@ ISOLATED_TEST(areas, the_loaded_image_is_not_the_allocators) {
   EXPECT_EQ(area_usage().resident_bytes, 0u);
 }
 
+constexpr uint32_t rx = prot_read | prot_exec, rwx = rw | prot_exec;
+
+result<void> map_with(uint32_t prot, bool stack = false) {
+  mapping_request r;
+  r.bytes = page_size;
+  r.prot = prot;
+  r.stack = stack;
+  return map(r).code();
+}
+
+ISOLATED_TEST(areas, writable_or_executable) {
+  start(16_MiB);
+  ASSERT_TRUE(add_image_area(0x400000, page_size, rx).ok());
+  ASSERT_TRUE(add_image_area(0x401000, page_size, prot_read).ok());
+  ASSERT_TRUE(add_image_area(0x402000, page_size, rw).ok());
+  const uintptr_t heap = 0x403000, a = map_anonymous(2 * page_size);
+  ASSERT_EQ(set_break(heap + page_size).value(), heap + page_size);
+  for (const char* value : {static_cast<const char*>(nullptr), "deny", "", "allow"}) {
+    wx_option = value;
+    const error refused = value && !strcmp(value, "allow") ? error::none : error::acces;
+    EXPECT_EQ(map_with(rwx).code(), refused);
+    EXPECT_EQ(map_with(prot_write | prot_exec).code(), refused);
+    EXPECT_EQ(map_with(rx, true).code(), refused);
+    EXPECT_EQ(map_with(rx).code(), error::none);
+    EXPECT_EQ(protect(a, 2 * page_size, rwx).code(), refused);
+    EXPECT_EQ(protect(a, page_size, rx).code(), error::none);
+    EXPECT_EQ(protect(a, 2 * page_size, rw).code(), error::none);
+    EXPECT_EQ(protect(heap, page_size, rx).code(), refused);
+    EXPECT_EQ(protect(heap, page_size, rwx).code(), refused);
+    EXPECT_EQ(protect(heap, page_size, rw).code(), error::none);
+    // The image, whatever the option says.
+    for (uint32_t prot = prot_none; prot <= rwx; ++prot) {
+      const auto expect = [&](uintptr_t page, uint32_t never) {
+        EXPECT_EQ(protect(page, page_size, prot).code(), prot & never ? error::acces : error::none);
+      };
+      expect(0x400000, prot_write);
+      expect(0x401000, prot_write | prot_exec);
+      expect(0x402000, prot_exec);
+    }
+    EXPECT_EQ(unmap(0x400000, page_size).code(), error::perm);
+    EXPECT_EQ(unmap(0x3ff000, 5 * page_size).code(), error::perm);
+    EXPECT_EQ(
+        remap(0x401000, page_size, page_size, MREMAP_MAYMOVE | MREMAP_FIXED, 0x50000000).code(),
+        error::perm);
+    EXPECT_EQ(remap(a, page_size, page_size, MREMAP_MAYMOVE | MREMAP_FIXED, 0x401000).code(),
+              error::perm);
+    EXPECT_TRUE(is_mapped(0x400000, 0x404000));
+  }
+  EXPECT_EQ(warnings, 1u);
+}
+
 class test_source : public page_source {
 public:
   void add_reference() override { ++references; }
@@ -525,6 +587,7 @@ private:
 };
 
 ISOLATED_TEST(areas, random_calls_against_a_model) {
+  wx_option = "allow";
   start();
   release(allocate(sizeof(void*) * 9)); // the slab and its tags stay
   const uint64_t before = used();
