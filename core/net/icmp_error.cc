@@ -145,7 +145,7 @@ void tell_tcp(const quotation& q, const report& r) {
 
 void tell_others(const quotation& q, const report& r) {
   if (r.mtu != 0) {
-    if (!was_sent(q.packet))
+    if (!was_sent(q.packet) || int(r.mtu) >= path_mtu_between(q.from, q.packet.to))
       return;
     narrow_path(q.packet.to, static_cast<uint16_t>(r.mtu));
   }
