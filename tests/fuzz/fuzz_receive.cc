@@ -10,6 +10,7 @@
 #include "core/net/engine.hh"
 #include "core/net/interface.hh"
 #include "core/net/interface_internal.hh"
+#include "core/net/path_mtu.hh"
 #include "core/net/service.hh"
 #include "core/net/stack.hh"
 #include "core/net/tcp_socket.hh"
@@ -489,6 +490,10 @@ void settle() {
     test::clock_ns += 10 * time::ns_per_s;
     run_stack();
   }
+  for (int i = 0; i < 2; ++i) { // and nothing is known of paths any more
+    test::clock_ns += 600 * time::ns_per_s;
+    run_stack();
+  }
   net::stack_guard guard;
   for (int i = 0; i < 70; ++i) { // the longest reassembly is 60 seconds
     ip_reass_tmr();
@@ -548,6 +553,10 @@ void start() {
   while (!net::is_ours(n) || net::interface_of(n).dev != &devices[0])
     n = n->next;
   memcpy(devices[0].our_ip6, netif_ip6_addr(n, 0)->addr, 16);
+  {
+    net::stack_guard guard; // the table of paths is made with the first
+    net::narrow_path(*IP4_ADDR_ANY, 1400);
+  }
   begin();
   settle();
 }

@@ -62,7 +62,9 @@ class Path:
         return self._from_guest(tcp, 6, size)
 
     def datagram(self, sport, dport, size):
-        return self._from_guest(UDP(sport=sport, dport=dport, len=size, chksum=0), 17, size + 28)
+        """The headers of one of `size` bytes that the guest has sent."""
+        header = UDP(sport=sport, dport=dport, len=size + 8, chksum=0)
+        return self._from_guest(header, 17, size + (28 if self.version == 4 else 48))
 
     def _from_guest(self, header, protocol, size):
         if self.version == 4:
@@ -92,6 +94,7 @@ class Path:
         self.error("too big", quoted, mtu=mtu)
 
     def ask(self, what):
+        """The guest's answer to a command. What came before it is `peer.skipped`."""
         return self.peer.tell(what)
 
     def connection(self, port=ECHO, **how):

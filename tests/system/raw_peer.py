@@ -141,15 +141,22 @@ class Peer6(Peer):
     def ip(self, **fields):
         return IPv6(**{"src": self.address, "dst": GUEST6} | fields)
 
+    def answer_solicitation(self, frame, address):
+        """True if the guest asked for who has this address; it is us."""
+        asked = ICMPv6ND_NS in frame and frame[ICMPv6ND_NS].tgt == address
+        if asked:
+            self.send_frame(Ether(src=OUR_MAC, dst=MAC) /
+                            IPv6(src=address, dst=frame[IPv6].src, hlim=255) /
+                            ICMPv6ND_NA(tgt=address, R=0, S=1, O=1) /
+                            ICMPv6NDOptDstLLAddr(lladdr=OUR_MAC))
+        return asked
+
     def packets(self, timeout):
         """IPv6 packets from the guest to us until the time is over; answers its solicitations."""
         for frame in self.frames(timeout):
-            if ICMPv6ND_NS in frame and frame[ICMPv6ND_NS].tgt == self.address:
-                self.send_frame(Ether(src=OUR_MAC, dst=MAC) /
-                                IPv6(src=self.address, dst=frame[IPv6].src, hlim=255) /
-                                ICMPv6ND_NA(tgt=self.address, R=0, S=1, O=1) /
-                                ICMPv6NDOptDstLLAddr(lladdr=OUR_MAC))
-            elif IPv6 in frame and frame[IPv6].dst == self.address:
+            if self.answer_solicitation(frame, self.address):
+                continue
+            if IPv6 in frame and frame[IPv6].dst == self.address:
                 yield frame[IPv6]
 
 

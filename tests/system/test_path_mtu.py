@@ -10,21 +10,19 @@ from tests.system.path_peer import (LEAST, SHORT, SOURCE_DATA, STREAM, path,  # 
 from tests.system.raw_peer import payload_of  # noqa: E402
 
 
-def changed_by(path, quoted_of, mtu):
-    """Sends a report about a connection with data in flight; the segment size then."""
-    c = path.in_flight()
-    before = path.ask("mss")
-    path.too_big(quoted_of(c), mtu)
-    after = path.ask("mss")
+def finish(path, c):
+    """All that was under way arrives in spite of everything."""
     assert path.fetch(c, len(SOURCE_DATA))[0] == SOURCE_DATA
     c.send("R")
-    return before, after
 
 
-@pytest.mark.parametrize("mtu", [0, 1, 48, 68, 551])
+@pytest.mark.parametrize("mtu", [0, 68, 551])
 def test_less_than_the_least(path, mtu):
-    before, after = changed_by(path, path.segment, mtu)
-    assert after == (path.mss(LEAST[4]) if path.version == 4 else before)
+    """Of IPv6 is nothing; of IPv4 it is the least."""
+    c = path.in_flight()
+    path.too_big(path.segment(c), 1279 if mtu == 551 and path.version == 6 else mtu)
+    assert path.ask("mss") == path.mss(LEAST[4] if path.version == 4 else 1500)
+    finish(path, c)
 
 
 @pytest.mark.parametrize("mtu", [576, 1280, 1400])
@@ -56,8 +54,7 @@ def test_one_in_the_middle(path):
     assert path.ask("mss") == path.mss(1300)
     path.too_big(path.segment(c), 1450)  # no path becomes wider by a report
     assert path.ask("mss") == path.mss(1300)
-    assert path.fetch(c, len(SOURCE_DATA))[0] == SOURCE_DATA
-    c.send("R")
+    finish(path, c)
 
 
 FORGERIES = {
@@ -76,10 +73,16 @@ FORGERIES = {
 }
 
 
-@pytest.mark.parametrize("how", FORGERIES)
-def test_forged(path, how):
-    before, after = changed_by(path, lambda c: FORGERIES[how](path, c), 1300)
-    assert after == before
+def test_forged(path):
+    c = path.in_flight()
+    for how, quote in FORGERIES.items():
+        path.too_big(quote(path, c), 1300)
+        assert path.ask("mss") == path.mss(1500), how
+    path.error("too big", path.segment(c), mtu=1300, checksum=0x1234)
+    assert path.ask("mss") == path.mss(1500), "a wrong checksum"
+    path.too_big(path.segment(c), 1300)
+    assert path.ask("mss") == path.mss(1300), "and what is true is believed"
+    finish(path, c)
 
 
 def test_nothing_so_long_was_sent(path):
@@ -90,13 +93,4 @@ def test_nothing_so_long_was_sent(path):
     before = path.ask("mss")
     path.too_big(path.segment(c), 1280)
     assert path.ask("mss") == before
-    c.send("R")
-
-
-def test_a_wrong_checksum(path):
-    c = path.in_flight()
-    before = path.ask("mss")
-    path.error("too big", path.segment(c), mtu=1300, checksum=0x1234)
-    assert path.ask("mss") == before
-    assert path.fetch(c, len(SOURCE_DATA))[0] == SOURCE_DATA
     c.send("R")
