@@ -10,7 +10,6 @@
 
 namespace oblako::net {
 
-uint16_t packet_id;
 interface* last_learnt;
 
 namespace {
@@ -105,7 +104,7 @@ extern "C" err_t oblako_tcp_output_if(pbuf* p, const ip_addr_t* src, const ip_ad
   h.version = 0x45;
   h.service = tos;
   h.length = __builtin_bswap16(static_cast<uint16_t>(segment_length + ip_header));
-  h.id = ++packet_id;
+  h.id = 0; // nobody cuts it (RFC 6864, 4.1)
   h.fragment = not_to_be_cut;
   h.time_to_live = ttl;
   h.protocol = protocol;

@@ -26,7 +26,6 @@ constexpr uint16_t not_to_be_cut = 0x0040;
 
 // Where frames were last sent, and by which interface.
 extern interface* last_learnt;
-extern uint16_t packet_id;
 
 inline neighbour& slot_of(interface& i, uint32_t ip) {
   return i.neighbours[(ip >> 24 ^ ip >> 16) % interface::neighbour_count];

@@ -243,12 +243,12 @@ void fill_in4(tcp_frame& f, const tcp_pcb& c, const uint8_t* ethernet, uint32_t 
   __builtin_memcpy(&f.h.version, &version_and_service, 2);
   __builtin_memcpy(&f.h.time_to_live, &life_and_protocol, 2);
   f.h.length = __builtin_bswap16(static_cast<uint16_t>(segment_length + ip_header));
-  f.h.id = ++packet_id;
+  f.h.id = 0; // nobody cuts it (RFC 6864, 4.1)
   f.h.fragment = not_to_be_cut;
   f.h.from = from;
   f.h.to = to;
-  f.h.checksum = static_cast<uint16_t>(~fold(addresses + version_and_service + f.h.length + f.h.id +
-                                             not_to_be_cut + life_and_protocol));
+  f.h.checksum = static_cast<uint16_t>(
+      ~fold(addresses + version_and_service + f.h.length + not_to_be_cut + life_and_protocol));
   fill_in(f.t, c, flags);
   f.t.checksum =
       fold(addresses + (uint32_t{protocol_tcp} << 8) + __builtin_bswap16(segment_length));

@@ -184,6 +184,13 @@ u16_t oblako_tcp_announced_mss(const struct netif *n, const ip_addr_t *remote_ip
 #define LWIP_HOOK_IP_SENT_WHOLE oblako_ip_sent_whole
 #define LWIP_HOOK_TCP_ANNOUNCED_MSS oblako_tcp_announced_mss
 
+/* Identifications of datagrams that may be cut into fragments (patch 62, core/net/identifiers.cc). */
+struct ip6_hdr;
+u16_t oblako_ip4_id(const ip4_addr_t *from, const ip4_addr_t *to, u8_t protocol);
+u32_t oblako_ip6_fragment_id(const struct ip6_hdr *header);
+#define LWIP_HOOK_IP4_ID oblako_ip4_id
+#define LWIP_HOOK_IP6_FRAGMENT_ID oblako_ip6_fragment_id
+
 /* Whether an answer of a DHCP server is one to take (patch 54, core/net/addressing.cc). */
 u8_t oblako_dhcp_usable(u32_t address, u32_t mask, u32_t lease);
 #define LWIP_HOOK_DHCP_USABLE oblako_dhcp_usable
