@@ -47,9 +47,7 @@ bool fast_input(interface& i, pbuf* p) {
       (h->fragment & __builtin_bswap16(0x3fff)) || length != p->tot_len ||
       h->to != ip4_addr_get_u32(netif_ip4_addr(&i.n)))
     return false;
-  // Only from an address of the other side's that a host can have.
-  const uint32_t mask = ip4_addr_get_u32(netif_ip4_netmask(&i.n));
-  if ((h->from & 0xff) - 1 >= 223 || (h->from & ~mask) == ~mask || h->to == h->from)
+  if ((p->flags & (PBUF_FLAG_LLBCAST | PBUF_FLAG_LLMCAST)) || is_martian_source(h->from))
     return false;
   if (fold(sum_of_header(ip)) != 0xffff)
     return false;

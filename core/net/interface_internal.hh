@@ -66,6 +66,11 @@ err_t transmit_whole_frame(interface& i, pbuf* p, const transmit_offload& offloa
 // Gives the device what waits, as far as there is room.
 void send_waiting(interface& i);
 
+// --- martians.cc
+// True for an IPv4 address (network byte order) that no packet from a device may come from. Not
+// quite so for 0, which may be DHCP's.
+bool is_martian_source(uint32_t from);
+
 // --- fast_path.cc
 // Remembers the way of a frame that went through all layers.
 void learn_neighbour(interface& i, const void* frame, uint32_t contiguous);

@@ -191,6 +191,12 @@ u32_t oblako_ip6_fragment_id(const struct ip6_hdr *header);
 #define LWIP_HOOK_IP4_ID oblako_ip4_id
 #define LWIP_HOOK_IP6_FRAGMENT_ID oblako_ip6_fragment_id
 
+/* Packets that no host can have sent (core/net/martians.cc). True: it is dropped, and freed. */
+int oblako_ip4_input(struct pbuf *p, struct netif *in);
+int oblako_ip6_input(struct pbuf *p, struct netif *in);
+#define LWIP_HOOK_IP4_INPUT oblako_ip4_input
+#define LWIP_HOOK_IP6_INPUT oblako_ip6_input
+
 /* Whether an answer of a DHCP server is one to take (patch 54, core/net/addressing.cc). */
 u8_t oblako_dhcp_usable(u32_t address, u32_t mask, u32_t lease);
 #define LWIP_HOOK_DHCP_USABLE oblako_dhcp_usable
