@@ -104,16 +104,12 @@ private:
   size_t count_ = 0;
 };
 
-struct {
-  bool crashed;
-} state;
-
 // A crash inside a crash report must still end the VM.
 void begin_report() {
   disable_interrupts();
-  if (state.crashed)
+  if (crashing)
     power_off(panic_status);
-  state.crashed = true;
+  crashing = true;
   this_cpu().spinlock_depth = 0;
 }
 
@@ -197,7 +193,7 @@ extern "C" [[noreturn]] void oblako_fatal_signal(oblako::arch::trap_frame* frame
   arch::begin_report();
   const bool fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGILL ||
                      signal == SIGFPE || signal == SIGTRAP || signal == SIGABRT;
-  if (signal == SIGSEGV || signal == SIGBUS)
+  if (frame && (signal == SIGSEGV || signal == SIGBUS))
     log::error("oblako: the application died of %s at address 0x%lx (code %d)",
                arch::signal_name(signal), address, code);
   else

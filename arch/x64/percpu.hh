@@ -32,6 +32,10 @@ struct percpu {
   void* idle;                 // 48: the scheduler's per-CPU state
   uintptr_t scratch[4];       // 56: for entry stubs
 };
+// The last report of the machine is being written, interrupts off: no lock is waited for any more,
+// and no page of the application's is brought in.
+inline bool crashing;
+
 static_assert(offsetof(percpu, kernel_stack_top) == 8);
 static_assert(offsetof(percpu, current) == 16);
 static_assert(offsetof(percpu, pending) == 24);

@@ -87,7 +87,7 @@ void page_fault(trap_frame* frame) {
                              .write = (frame->error_code & 2) != 0,
                              .fetch = (frame->error_code & 16) != 0};
   auto outcome = mem::fault_outcome::bad_address;
-  if (mem::in_app_range(address, 1)) {
+  if (mem::in_app_range(address, 1) && !crashing) {
     if (this_cpu().spinlock_depth || this_cpu().interrupt_depth)
       crash_with_frame(*frame, "application memory %p touched under a spinlock or in an interrupt",
                        reinterpret_cast<void*>(address));

@@ -4,6 +4,7 @@
 
 #include "core/mem/app_memory.hh"
 #include "core/posix/alternate_stack.hh"
+#include "core/posix/crash_watch.hh"
 #include "core/posix/signal.hh"
 
 namespace oblako::posix {
@@ -85,6 +86,7 @@ bool push_signal_frame(arch::trap_frame& frame, const handler_call& call) {
   if (s.alternate_stack_flags & ss_autodisarm)
     s.alternate_stack = 0;
   start_handler(frame, call, place.frame);
+  watch_crash_handler(call.signo, call.action, place.frame);
   return true;
 }
 

@@ -1,4 +1,5 @@
 // Pending signals: adding them, picking who receives them, taking them out.
+#include "core/posix/crash_watch.hh"
 #include "core/posix/signal.hh"
 
 #include "core/base/needs.hh"
@@ -311,6 +312,8 @@ void drop_thread_signals(sched::thread& t) {
     sched::spinlock_guard guard(signal_lock);
     handed_over = process_pending & ~t.signals.blocked;
     t.signals.blocked = ~signal_mask{0}; // is picked for nothing any more
+    if (forget_crash_handler)
+      forget_crash_handler(t);
   }
   while (const signal_mask pending = t.signals.pending) {
     discarding d{__builtin_ctzll(pending) + 1};

@@ -6,6 +6,7 @@
 #include "core/mem/app_memory.hh"
 #include "core/posix/alternate_stack.hh"
 #include "core/posix/boundary.hh"
+#include "core/posix/crash_watch.hh"
 #include "core/posix/signal.hh"
 
 // Reached by a jump from libc/overrides/restore.s: rsp is the handler's, behind its return address.
@@ -88,6 +89,7 @@ extern "C" [[noreturn]] void do_rt_sigreturn(uintptr_t stack_pointer) {
   if (!read_frame(f, vectors, stack_pointer))
     reject(stack_pointer);
 
+  leave_crash_handler(stack_pointer - sizeof(f.restorer));
   restore_alternate_stack(f.stack);
   set_blocked(f.mask);
   sched::current().cancellation_point = f.registers.cancellation_point != 0;

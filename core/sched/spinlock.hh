@@ -33,8 +33,9 @@ public:
   constexpr explicit spinlock(lock_rank rank) : rank_(rank) {}
 
   void lock() {
-    while (__atomic_exchange_n(&held_, 1, __ATOMIC_ACQUIRE)) // pairs with unlock's release
-      arch::pause();
+    if (__atomic_exchange_n(&held_, 1, __ATOMIC_ACQUIRE))
+        [[unlikely]] // pairs with unlock's release
+      wait(held_);
     ++arch::this_cpu().spinlock_depth;
     note_locked();
   }
@@ -46,6 +47,12 @@ public:
   lock_rank rank() const { return rank_; }
 
 private:
+  // A crash report goes on through locks that whoever crashed holds: nobody will release them.
+  [[gnu::noinline, gnu::cold]] static void wait(uint32_t& held) {
+    while (__atomic_exchange_n(&held, 1, __ATOMIC_ACQUIRE) && !arch::crashing)
+      arch::pause();
+  }
+
 #ifdef OBLAKO_CHECKS
   // Locks without a rank are not checked. Interrupt handlers may take any lock that is taken with
   // interrupts off. Wait queues nest: a notification may go on to another queue (epoll).

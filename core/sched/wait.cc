@@ -102,6 +102,8 @@ bool mutex::try_lock() {
 }
 
 void mutex::lock_slow() {
+  if (arch::crashing)
+    return;
   OBLAKO_ASSERT(!held_by_me());
   thread_waiter waiter;
   waiters_.add(waiter);
