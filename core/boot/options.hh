@@ -20,6 +20,14 @@ namespace oblako::boot {
 // ever, zero-terminated. Marks the option as known. Context: any, after boot has parsed.
 const char* option(const char* name);
 
+// An option whose value cannot be what was meant and which the machine should not run without: one
+// line, NAME=VALUE and `what`, and the end with status 78. Context: thread.
+[[noreturn]] void refuse_option(const char* name, const char* value, const char* what);
+
+// hostname=, or the default; a warning, once, if it is not a host's name. Context: thread.
+constexpr char default_host_name[] = "oblako";
+const char* host_name();
+
 struct virtio_mmio_slot {
   uint64_t address;
   uint32_t size;

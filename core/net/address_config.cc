@@ -46,30 +46,42 @@ bool take_name_servers(const char* text, ipv4_config& out) {
   }
 }
 
+// A host's address: not this network, loopback, multicast or reserved (RFC 6890).
+bool can_be_a_host(uint32_t address) {
+  const uint32_t first = address & 0xff;
+  return first != 0 && first != 127 && first < 224;
+}
+
+// Neither the name of its network nor its broadcast address; both mean nothing in /31 and /32.
+bool can_be_a_host_there(uint32_t address, uint32_t mask) {
+  const uint32_t host = address & ~mask;
+  return __builtin_bswap32(~mask) <= 1 || (host != 0 && host != ~mask);
+}
+
 } // namespace
 
-bool parse_ipv4_config(const char* ip, const char* gateway, const char* name_servers,
-                       ipv4_config& out, const char*& complaint) {
+option_complaint parse_ipv4_config(const char* ip, const char* gateway, const char* name_servers,
+                                   ipv4_config& out) {
   out = {};
   uint32_t length = 0;
-  complaint = "ip= is ADDRESS/LENGTH, for example ip=192.168.1.10/24";
-  if (!take_address(ip, out.address) || *ip++ != '/' || !take_number(ip, 32, length) || *ip != 0)
-    return false;
-  complaint = "ip= is not an address a host can have";
-  if (length == 0 || (out.address & 0xff) == 0 || (out.address & 0xff) >= 224)
-    return false;
+  const char* text = ip;
+  if (!take_address(text, out.address) || *text++ != '/' || !take_number(text, 32, length) ||
+      *text != 0 || length == 0)
+    return {"ip", ip, "is not ADDRESS/LENGTH, for example ip=192.168.1.10/24"};
   out.mask = __builtin_bswap32(~uint32_t{0} << (32 - length));
-  complaint = "gw= is not an address";
-  if (gateway && (!take_address(gateway, out.gateway) || *gateway != 0))
-    return false;
-  complaint = "gw= is not on the network that ip= names";
-  if (gateway && (out.gateway & out.mask) != (out.address & out.mask))
-    return false;
-  complaint = "dns= is ADDRESS[,ADDRESS...]";
+  if (!can_be_a_host(out.address) || !can_be_a_host_there(out.address, out.mask))
+    return {"ip", ip, "is not an address that a host can have"};
+  text = gateway;
+  if (gateway && (!take_address(text, out.gateway) || *text != 0 || !can_be_a_host(out.gateway)))
+    return {"gw", gateway, "is not the address of a gateway, for example gw=192.168.1.1"};
+  // On a network of one address the gateway is always beside it; it is on the same link.
+  if (gateway && length < 32 && (out.gateway & out.mask) != (out.address & out.mask))
+    return {"gw", gateway, "is not on the network that ip= names"};
+  if (gateway && out.gateway == out.address)
+    return {"gw", gateway, "is the machine's own address"};
   if (name_servers && !take_name_servers(name_servers, out))
-    return false;
-  complaint = nullptr;
-  return true;
+    return {"dns", name_servers, "is not ADDRESS[,ADDRESS...]"};
+  return {};
 }
 
 bool parse_capture_target(const char* text, capture_target& out) {

@@ -15,10 +15,16 @@ struct ipv4_config {
   unsigned name_server_count = 0;
 };
 
-// Parses the options' values (nullptr where one is missing; `ip` must be there). On false,
-// `complaint` says what is wrong, for the console.
-bool parse_ipv4_config(const char* ip, const char* gateway, const char* name_servers,
-                       ipv4_config& out, const char*& complaint);
+// What is wrong with an option, for the console: NAME=VALUE and `what`. No name: nothing is wrong.
+struct option_complaint {
+  const char* name = nullptr;
+  const char* value = nullptr;
+  const char* what = nullptr;
+};
+
+// Parses the options' values (nullptr where one is missing; `ip` must be there).
+option_complaint parse_ipv4_config(const char* ip, const char* gateway, const char* name_servers,
+                                   ipv4_config& out);
 
 // Where captured packets go: net.capture=[ADDRESS:]PORT.
 struct capture_target {

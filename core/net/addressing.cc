@@ -65,22 +65,27 @@ const char* option_for(const netif& n, const char* name) {
   return value || n.num != 1 ? value : boot::option(name);
 }
 
-// True if the command line gives a usable address.
+// A unit that comes up with another address than it was given is worse than one that does not.
+[[noreturn]] void refuse(const netif& n, const option_complaint& c) {
+  char full[16];
+  log::format(full, sizeof full, "en%d.%s", n.num - 1, c.name);
+  boot::refuse_option(boot::option(full) ? full : c.name, c.value, c.what);
+}
+
+// True if the command line gives an address.
 bool configure_from_options(netif& n) {
   const char* ip = option_for(n, "ip");
   const char* gateway = option_for(n, "gw");
   const char* servers = option_for(n, "dns");
+  if (!ip && gateway)
+    refuse(n, {"gw", gateway, "needs ip=ADDRESS/LENGTH beside it"});
   if (!ip)
     return false;
   ipv4_config config;
-  const char* complaint;
-  if (parse_ipv4_config(ip, gateway, servers, config, complaint)) {
-    set_static(n, config);
-    return true;
-  }
-  log::error("net: %s (ip=%s gw=%s dns=%s); asking DHCP instead", complaint, ip,
-             gateway ? gateway : "", servers ? servers : "");
-  return false;
+  if (const option_complaint c = parse_ipv4_config(ip, gateway, servers, config); c.name)
+    refuse(n, c);
+  set_static(n, config);
+  return true;
 }
 
 ip6_addr_t ipv6_gateways[max_interfaces]; // by the interface's number; unspecified: none
@@ -95,20 +100,26 @@ bool take_ipv6(const char*& text, char end, ip6_addr_t& out) {
   return *text == end && ip6addr_aton(address, &out);
 }
 
+bool can_be_a_host(const ip6_addr_t& a) {
+  return !ip6_addr_isany_val(a) && !ip6_addr_isloopback(&a) && !ip6_addr_ismulticast(&a);
+}
+
 // ip6= beside what routers announce. As for IPv4 nobody is asked whether somebody else has it.
 void set_static_ipv6(netif& n) {
   const char* const ip = option_for(n, "ip6");
   const char* const gateway = option_for(n, "gw6");
   ip6_addr_t address, router = {};
   const char *text = ip, *router_text = gateway;
+  if (gateway && (!take_ipv6(router_text, 0, router) || !can_be_a_host(router)))
+    refuse(n, {"gw6", gateway, "is not the IPv6 address of a router"});
+  ip6_addr_assign_zone(&router, IP6_UNICAST, &n);
+  ipv6_gateways[n.num % max_interfaces] = router;
   if (!ip)
     return;
-  if (!take_ipv6(text, '/', address) || text[1] != '6' || text[2] != '4' || text[3] != 0 ||
-      (gateway && !take_ipv6(router_text, 0, router))) {
-    log::error("net: ip6= is ADDRESS/64 and gw6= ADDRESS (ip6=%s gw6=%s)", ip,
-               gateway ? gateway : "");
-    return;
-  }
+  if (!take_ipv6(text, '/', address) || text[1] != '6' || text[2] != '4' || text[3] != 0)
+    refuse(n, {"ip6", ip, "is not ADDRESS/64, for example ip6=fd00::2/64"});
+  if (!can_be_a_host(address))
+    refuse(n, {"ip6", ip, "is not an address that a host can have"});
   s8_t place;
   if (netif_add_ip6_address(&n, &address, &place) != ERR_OK || place < 0) {
     log::error("net: no room for ip6=%s", ip);
@@ -116,8 +127,6 @@ void set_static_ipv6(netif& n) {
   }
   netif_ip6_addr_set_valid_life(&n, place, IP6_ADDR_LIFE_STATIC);
   netif_ip6_addr_set_state(&n, place, IP6_ADDR_PREFERRED);
-  ip6_addr_assign_zone(&router, IP6_UNICAST, &n);
-  ipv6_gateways[n.num % max_interfaces] = router;
 }
 
 void start_ipv6(netif& n) {
@@ -129,8 +138,7 @@ void start_ipv6(netif& n) {
 } // namespace
 
 void configure_addresses(netif& n) {
-  const char* hostname = boot::option("hostname");
-  netif_set_hostname(&n, hostname ? hostname : "oblako");
+  netif_set_hostname(&n, boot::host_name());
   netif_set_status_callback(&n, status_changed);
   start_ipv6(n);
   const bool by_hand = configure_from_options(n);

@@ -24,10 +24,7 @@ void put(char (&field)[65], const char* value) {
 } // namespace
 
 const char* host_name() {
-  if (named)
-    return chosen;
-  const char* option = boot::option("hostname");
-  return option && *option ? option : "oblako";
+  return named ? chosen : boot::host_name();
 }
 
 } // namespace oblako::posix

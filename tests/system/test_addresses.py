@@ -6,7 +6,7 @@ import time
 import pytest
 from vmkit.resp import Redis
 
-from tests.system.guest import GUEST, free_port
+from tests.system.guest import GUEST, HOST, free_port
 
 
 def ping(guest, address, source=None, patience=60):
@@ -69,12 +69,6 @@ def test_the_short_way_in_both_families(boot, namespace_with_tap, address):
     assert sent >= 95
 
 
-def test_a_wrong_ipv6_address_is_named(boot):
-    guest = boot("redis", "tap", options="ip6=fd00::2/48")
-    guest.wait_redis()
-    assert "ip6= is ADDRESS/64" in guest.text
-
-
 def test_two_interfaces(boot):
     port = free_port()
     second = ["-netdev", f"user,id=net1,net=10.9.0.0/24,restrict=on,hostfwd=tcp:127.0.0.1:{port}-10.9.0.77:6379",
@@ -83,3 +77,31 @@ def test_two_interfaces(boot):
     guest.wait_redis()
     guest.wait_console(r"en1 has 10\.9\.0\.77/24")
     ping(guest, ("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("options, line", [
+    ("ip=10.0.0.2", "oblako: ip=10.0.0.2 is not ADDRESS/LENGTH"),
+    ("ip=10.0.0.255/24", "oblako: ip=10.0.0.255/24 is not an address that a host can have"),
+    ("en0.ip=10.0.0.2/24 gw=10.0.1.1", "oblako: gw=10.0.1.1 is not on the network that ip= names"),
+    ("gw=10.0.0.1", "oblako: gw=10.0.0.1 needs ip=ADDRESS/LENGTH"),
+    ("ip=10.0.0.2/24 dns=one", "oblako: dns=one is not ADDRESS"),
+    ("ip6=fd00::2/48", "oblako: ip6=fd00::2/48 is not ADDRESS/64"),
+    ("ip6=ff02::1/64", "oblako: ip6=ff02::1/64 is not an address that a host can have"),
+    ("ip6=fd00::2/64 gw6=here", "oblako: gw6=here is not the IPv6 address of a router"),
+])
+def test_a_wrong_address_ends_the_machine(boot, namespace_with_tap, options, line):
+    guest = boot("httpd", namespace_with_tap, static=False, options=options)
+    assert guest.wait_end(20) == 78
+    assert line in guest.text and guest.text.count("the machine ends here") == 1
+
+
+def test_the_gateway_of_a_network_of_one_address_lies_beside_it(boot, namespace_with_tap):
+    """As clouds have it: a /32, and a router that is on the same link all the same."""
+    guest = boot("redis", namespace_with_tap, static=False, options=f"ip={GUEST}/32 gw={HOST}")
+    ping(guest, (GUEST, 6379))
+
+
+def test_a_wrong_host_name_is_one_line(boot, namespace_with_tap):
+    guest = boot("httpd", namespace_with_tap, options="hostname=a_b")
+    guest.wait_console("hostname=a_b is not a name of letters, digits")
+    assert guest.text.count("hostname=") == 1

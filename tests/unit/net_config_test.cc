@@ -11,19 +11,19 @@ namespace {
 struct outcome {
   bool good;
   ipv4_config config;
-  const char* complaint;
+  option_complaint complaint;
 };
 
 outcome parse(const char* ip, const char* gateway = nullptr, const char* servers = nullptr) {
   outcome o{};
-  o.good = parse_ipv4_config(ip, gateway, servers, o.config, o.complaint);
+  o.complaint = parse_ipv4_config(ip, gateway, servers, o.config);
+  o.good = !o.complaint.name;
   return o;
 }
 
 TEST(net_config, TakesWhatIsRight) {
   const outcome o = parse("172.44.0.2/24", "172.44.0.1", "1.1.1.1,8.8.8.8");
   ASSERT_TRUE(o.good);
-  EXPECT_EQ(o.complaint, nullptr);
   // Network byte order: the first byte in memory is the first of the address.
   EXPECT_EQ(o.config.address, 0x02002cacu);
   EXPECT_EQ(o.config.mask, 0x00ffffffu);
@@ -48,17 +48,27 @@ TEST(net_config, WithoutGatewayAndNameServers) {
 }
 
 TEST(net_config, ComplainsAboutTheRest) {
-  for (const char* ip : {"", "1.2.3/24", "1.2.3.4", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/0",
-                         "1.2.3.256/24", "1.2.3.4/24x", "a.b.c.d/24", "1..2.3/24", "0.0.0.0/8",
-                         "224.0.0.1/24", "1.2.3.4/99999999999", "00000001.2.3.4/24"}) {
+  for (const char* ip :
+       {"", "1.2.3/24", "1.2.3.4", "1.2.3.4/", "1.2.3.4/33", "1.2.3.4/0", "1.2.3.256/24",
+        "1.2.3.4/24x", "a.b.c.d/24", "1..2.3/24", "0.0.0.0/8", "224.0.0.1/24", "127.0.0.1/8",
+        "10.0.0.0/24", "10.0.0.255/24", "1.2.3.4/99999999999", "00000001.2.3.4/24"}) {
     const outcome o = parse(ip);
     EXPECT_FALSE(o.good) << ip;
-    EXPECT_NE(o.complaint, nullptr) << ip;
+    EXPECT_STREQ(o.complaint.name, "ip");
+    EXPECT_STREQ(o.complaint.value, ip);
+    EXPECT_NE(o.complaint.what, nullptr);
   }
-  for (const char* gateway : {"", "10.0.0", "10.0.0.1/8", "11.0.0.1"})
+  for (const char* gateway : {"", "10.0.0", "10.0.0.1/8", "11.0.0.1", "10.0.0.2", "0.0.0.0"})
     EXPECT_FALSE(parse("10.0.0.2/8", gateway).good) << gateway;
   for (const char* servers : {"", "1.1.1.1,", ",1.1.1.1", "1.1.1.1;2.2.2.2", "name"})
     EXPECT_FALSE(parse("10.0.0.2/8", nullptr, servers).good) << servers;
+}
+
+// Clouds give a host a network of its own, with the router beside it.
+TEST(net_config, GatewayBesideANetworkOfOneAddress) {
+  EXPECT_TRUE(parse("10.0.0.2/32", "172.31.1.1").good);
+  EXPECT_FALSE(parse("10.0.0.2/31", "172.31.1.1").good);
+  EXPECT_TRUE(parse("10.0.0.2/31", "10.0.0.3").good);
 }
 
 TEST(net_config, MoreNameServersThanItKeeps) {
