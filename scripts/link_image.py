@@ -7,6 +7,7 @@ image's size and the reached system calls.
 """
 
 import argparse
+import json
 import os
 import struct
 import subprocess
@@ -83,6 +84,11 @@ def drop_section_headers(image):
         f.truncate(end)
 
 
+def absolute_symbol(elf, name):
+    return next(int(line.split()[0], 16) for line in run(["nm", elf]).splitlines()
+                if line.split()[-1] == name)
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("output", "script", "arguments", "root", "musl", "replacement", "kernel", "stubs", "table"):
@@ -115,7 +121,11 @@ def main():
     drop_section_headers(options.output)
 
     size = os.path.getsize(options.output)
-    print(f"{options.output}: {size:,} bytes, linked in {time.monotonic() - started:.1f} s")
+    least = absolute_symbol(debug, "image_least_mb")
+    with open(os.path.join(os.path.dirname(options.output), "image.json"), "w", encoding="ascii") as f:
+        json.dump({"least_memory_mb": least}, f)
+    print(f"{options.output}: {size:,} bytes, linked in {time.monotonic() - started:.1f} s; "
+          f"needs {least} MB of memory and what the application asks for")
     print(run([report, debug, numbers]), end="")
 
 

@@ -28,7 +28,7 @@ bad=$({ nm --defined-only "$archive" | awk 'NF == 3 {print "D", $3}'
   nm --undefined-only "$archive" | awk 'NF == 2 {print $1, $2}'; } |
   awk '$1 == "D" {d[$2] = 1; next} $1 == "U" {u[$2] = 1}
     END {for (s in u) if (!(s in d)) print s}' |
-  grep -Ev '^(_start|main|oblako_application_arguments|image_end|KERNEL_BASE|__ex_table_(start|end)|_GLOBAL_OFFSET_TABLE_|image_tables|app_tables|kernel_(low_blocks|high_first|high_end)|(task_state|(exception|interrupt)_stubs)_bits_[0-9]+|(kernel|app)_(text|rodata|data|bss|load|tls|eh)_?[a-z_]*)$' || true)
+  grep -Ev '^(_start|main|oblako_application_arguments|image_end|image_least_mb|KERNEL_BASE|__ex_table_(start|end)|_GLOBAL_OFFSET_TABLE_|image_tables|app_tables|kernel_(low_blocks|high_first|high_end)|(task_state|(exception|interrupt)_stubs)_bits_[0-9]+|(kernel|app)_(text|rodata|data|bss|load|tls|eh)_?[a-z_]*)$' || true)
 if [ -n "$bad" ]; then
   echo "the kernel refers to symbols it does not have:" >&2
   echo "$bad" >&2

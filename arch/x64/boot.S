@@ -22,6 +22,16 @@
 #define PROTOCOL_PVH 0
 #define PROTOCOL_LINUX 1
 
+// Where the image is loaded (image.ld); the memory maps in hvm_start_info (boot.cc) and in the zero
+// page (linux_boot.cc).
+#define LOAD_START 0x100000
+#define START_INFO_MAGIC 0x336ec578
+#define START_INFO_VERSION 4
+#define START_INFO_MAP 40
+#define START_INFO_MAP_ENTRIES 48
+#define ZERO_PAGE_MAP 0x2d0
+#define ZERO_PAGE_MAP_ENTRIES 0x1e8
+
 // CPUID 1, edx: FPU, TSC, MSR, PAE, CMPXCHG8B, global pages, CMOV, FXSAVE, SSE, SSE2.
 #define NEEDED_BASIC (1 << 0 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 13 | 1 << 15 | 7 << 24)
 // CPUID 0x80000001, edx: no-execute, long mode.
@@ -63,6 +73,43 @@ pvh_entry:
   rdtsc                        // time zero of the monotonic clock
   mov %eax, %ebx
   mov %edx, %esp               // no stack yet: a spare register
+
+  // Does memory hold the whole image? Where it does not, not even the page tables below are there.
+  // A range of RAM that begins at or below the image: 64-bit start, 64-bit length, type.
+  mov $20, %edx                // bytes an entry
+  lea ZERO_PAGE_MAP(%esi), %edi
+  movzbl ZERO_PAGE_MAP_ENTRIES(%esi), %ecx
+  test %ebp, %ebp
+  jnz 3f
+  cmpl $START_INFO_MAGIC, (%esi)
+  jne 5f                       // boot_main says what is wrong with it
+  cmpl $1, START_INFO_VERSION(%esi)
+  jb 5f
+  mov $24, %edx
+  mov START_INFO_MAP(%esi), %edi
+  mov START_INFO_MAP_ENTRIES(%esi), %ecx
+3:
+  test %ecx, %ecx
+  jz refuse_memory
+4:
+  cmpl $1, 16(%edi)            // RAM
+  jne 6f
+  cmpl $0, 4(%edi)             // starts below 4 GB
+  jne 6f
+  cmpl $LOAD_START, (%edi)
+  ja 6f
+  cmpl $0, 12(%edi)            // longer than 4 GB
+  jne 5f
+  mov (%edi), %eax
+  add 8(%edi), %eax
+  jc 5f
+  cmp $image_end, %eax
+  jae 5f
+6:
+  add %edx, %edi
+  loop 4b
+  jmp refuse_memory
+5:
 
   // Zero the kernel's bss (page tables, boot stack and per-CPU block among it).
   mov $PHYS(kernel_bss_start), %edi
@@ -185,6 +232,7 @@ refuse_processor:
   jb 1b
   mov $refusal_ends, %esi
   call print
+end_with_failure:
   // A failure for the host: isa-debug-exit, else a reset.
   mov $0x501, %edx
   mov $1, %al
@@ -194,6 +242,32 @@ refuse_processor:
   out %al, %dx
   lidt boot_gdt_low            // of no bytes
   int3
+
+// Says how much is needed. The kernel's stack lies beyond memory, perhaps: one below 1 MB.
+refuse_memory:
+  mov $0x7c00, %esp
+  mov $too_little_memory, %esi
+  call print
+  mov $image_least_mb, %eax
+  mov $10, %ecx
+  xor %edi, %edi
+1:
+  xor %edx, %edx
+  div %ecx
+  push %edx
+  inc %edi
+  test %eax, %eax
+  jnz 1b
+  mov $0x3f8, %edx
+2:
+  pop %eax
+  add $'0', %al
+  out %al, %dx
+  dec %edi
+  jnz 2b
+  mov $give_more_memory, %esi
+  call print
+  jmp end_with_failure
 
 print:                         // esi: text up to a zero byte
   mov $0x3f8, %edx
@@ -208,6 +282,10 @@ print:                         // esi: text up to a zero byte
 
 refusal_begins:
   .asciz "oblako: this processor lacks what the kernel needs:"
+too_little_memory:
+  .asciz "oblako: this image does not fit into the machine's memory: give it "
+give_more_memory:
+  .asciz " MB or more\r\n"
 refusal_ends:
   .asciz "\r\n"
 

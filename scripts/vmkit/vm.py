@@ -45,6 +45,9 @@ class App:
         probe = about.get("probe") or ("tcp" if self.port else "none")
         self.probe = None if probe == "none" else probe
         self.memory = int(about.get("memory") or 128)  # MB
+        linked = folder / "image.json"
+        # MB that hold the image alone; what the application asks for comes on top.
+        self.least_memory = json.loads(linked.read_text())["least_memory_mb"] if linked.exists() else 1
 
 
 def accelerator(wanted=None):
@@ -67,12 +70,6 @@ def mac_for(name):
     """A locally administered address that differs between machines on one network."""
     h = zlib.crc32(name.encode())
     return "52:54:%02x:%02x:%02x:%02x" % (h >> 24 & 255, h >> 16 & 255, h >> 8 & 255, h & 255)
-
-
-def user_network(host_port=None, guest_port=None):
-    """QEMU arguments for a network without rights: DHCP and DNS inside, one port forwarded."""
-    forward = f",hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}" if host_port else ""
-    return f"user,id=net0{forward}"
 
 
 def tap_network(interface):

@@ -18,6 +18,21 @@ def test_sixteen_megabytes_serve(boot):
     assert output.count("requests per second") == 2
 
 
+@pytest.mark.parametrize("machine", ["microvm", "pc"])
+def test_an_image_that_does_not_fit_says_so(boot, app, machine):
+    least = app("redis").least_memory
+    guest = boot("redis", memory=least - 1, machine=machine)
+    assert guest.wait_end(20) != 0
+    assert guest.text.count("\n") == 1
+    assert f"does not fit into the machine's memory: give it {least} MB or more" in guest.text
+
+
+def test_memory_that_holds_the_image_and_no_more(boot, app):
+    guest = boot("redis", memory=app("redis").least_memory)
+    assert guest.wait_end(20) != 0
+    assert "ut of memory" in guest.text or "no memory" in guest.text
+
+
 def fill(redis, megabytes):
     """Stores until redis refuses; how many MB it took."""
     for n in range(megabytes):
