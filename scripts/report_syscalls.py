@@ -91,8 +91,11 @@ def main():
     text = f"{Path(a.elf).name.split('.')[0]} reaches {len(reached)} system calls: "
     text += f"{len(reached) - len(stubs)} implemented"
     if stubs:
-        text += f", {len(stubs)} stubs: {' '.join(stubs)}"
+        text += f", {len(stubs)} {'stub' if len(stubs) == 1 else 'stubs'}: {' '.join(stubs)}"
     print(text)
+    # The C library asks clone() for it, which makes threads only.
+    if "posix_spawn" in symbols:
+        print("  a second process (posix_spawn, popen, system) is answered with ENOSYS")
     missing = [name for name in by_number if name not in reached or name in stubs]
     if missing:
         print(f"  by number, answered with ENOSYS: {' '.join(missing)}")

@@ -2,8 +2,8 @@
 """Boots build/NAME/NAME.elf in QEMU and stays until it ends: what `make run APP=NAME` calls.
 
 The guest's console comes out here, backtraces with names. One line says when the application
-really answers. ^C goes to the guest as SIGINT; a second one ends the machine at once. The exit
-status is the application's.
+really answers. ^C and SIGTERM go to the guest as SIGINT; a second signal ends the machine at once.
+The exit status is the application's.
 """
 
 import argparse
@@ -22,8 +22,10 @@ import time
 from vmkit import kvm, vm
 from vmkit.capture import Capture
 from vmkit.symbols import Symbols
+from vmkit.user_network import LOOPBACK, UserNetwork, check_free, parse_ports
 
 STOP_PATIENCE = 5  # seconds from ^C until we say that it takes long
+LISTEN_LIMIT = 8  # seconds from SIGTERM in which the guest has to say something
 
 
 def say(text):
@@ -48,10 +50,10 @@ def parse_arguments():
     p.add_argument("--options", default=setting("OPTIONS"), help="for the kernel: ip=172.44.0.2/24 gw=… boot.trace")
     p.add_argument("--mem", default=setting("MEM"), help="MB")
     p.add_argument("--cpus", default=setting("CPUS"))
-    p.add_argument("--port", default=setting("PORT"), help="on this host (default: the application's)")
+    p.add_argument("--port", default=setting("PORT"), help="on this host (default: the application's); or HOST:GUEST, HOST:GUEST/udp, several with commas")
     p.add_argument("--accel", default=setting("ACCEL"), help="kvm or tcg")
     p.add_argument("--machine", default=setting("MACHINE"), help="microvm, microvm-acpi, q35, pc")
-    p.add_argument("--net", default=setting("NET"), help="user, none or tap:INTERFACE")
+    p.add_argument("--net", default=setting("NET"), help="user (passt where it works), slirp (QEMU's own), none or tap:INTERFACE")
     p.add_argument("--capture", default=setting("CAPTURE"), help="a pcap file for the guest's packets")
     p.add_argument("--gdb", action="store_true", help="stop before the first instruction, in gdb")
     return p.parse_args()
@@ -67,21 +69,13 @@ def whole_number(name, text, default):
     return value
 
 
-def check_port_free(port):
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError as error:
-            fail(f"port {port} cannot be used ({error.strerror}): choose another with PORT=")
-
-
 class Network:
     """Where the guest's port is for us, and what QEMU is told about it."""
 
     def __init__(self, app, arguments, options):
         self.address = None
         self.mac = "52:54:00:12:34:56"
+        self.user = None
         kind, _, interface = (arguments.net or "user").partition(":")
         if kind == "none":
             self.netdev = None
@@ -93,15 +87,37 @@ class Network:
             static = re.search(r"(?:^|\s)ip=([\d.]+)", options)
             if static and app.port:
                 self.address = (static[1], app.port)
-        elif kind == "user":
-            port = None
-            if app.port:
-                port = whole_number("PORT", arguments.port, app.port)
-                check_port_free(port)
-                self.address = ("127.0.0.1", port)
-            self.netdev = vm.user_network(port, app.port)
+        elif kind in ("user", "slirp"):
+            self._start_user_network(app, arguments, None if kind == "user" else kind)
         else:
-            fail(f"NET={arguments.net}: use user, none or tap:INTERFACE")
+            fail(f"NET={arguments.net}: use user, slirp, none or tap:INTERFACE")
+
+    def _start_user_network(self, app, arguments, kind):
+        text = arguments.port or (str(app.port) if app.port else "")
+        try:
+            forwards = parse_ports(text, app.port) if text else []
+            check_free(forwards)
+        except ValueError as error:
+            fail(f"PORT={text}: {error}" if arguments.port else str(error))
+        self.user = UserNetwork(forwards, kind)
+        if self.user.why:
+            say(f"QEMU's own network, which is slow under load: {self.user.why}")
+        self.netdev = self.user.netdev
+        own = [f for f in forwards if f.protocol == "tcp" and f.guest == app.port]
+        if own:
+            self.address = (LOOPBACK[0], own[0].host)
+
+    def files(self):
+        """The descriptors that QEMU inherits."""
+        return self.user.files if self.user else ()
+
+    def started(self):
+        if self.user:
+            self.user.started()
+
+    def close(self):
+        if self.user:
+            self.user.close()
 
 
 # One question per kind of application, and what begins a real answer to it.
@@ -125,15 +141,40 @@ def answers(address, probe, patience):
         return False
 
 
-def announce_when_ready(name, address, probe, started, ended):
-    patience = 0.05  # an attempt that began before the guest listened may never be answered
-    while not ended.is_set():
-        if answers(address, probe, patience):
-            ms = (time.monotonic() - started) * 1000
-            say(f"{name} answers on {address[0]}:{address[1]} after {ms:.0f} ms")
-            return
-        patience = min(patience * 1.5, 2)
-        time.sleep(0.002)
+class Announcer:
+    """Says once when the application answers. An attempt that began before the guest listened may
+    hang for seconds, so a new one begins every few milliseconds, whatever became of those before.
+    The figure is late by one interval at most: a hundredth of a second, or 2 % of the figure."""
+
+    EVERY = 0.01  # seconds
+    AT_ONCE = 50  # attempts under way, as long as each ends in time
+
+    def __init__(self, name, address, probe, started):
+        self.name, self.address, self.probe, self.started = name, address, probe, started
+        self.done = threading.Event()
+        self.lock = threading.Lock()
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def elapsed(self):
+        return time.monotonic() - self.started
+
+    def run(self):
+        while not self.done.is_set():
+            every = max(self.EVERY, self.elapsed() / self.AT_ONCE)
+            threading.Thread(target=self.attempt, daemon=True, args=(every * self.AT_ONCE,)).start()
+            self.done.wait(every)
+
+    def attempt(self, patience):
+        answered = answers(self.address, self.probe, patience)
+        ms = self.elapsed() * 1000
+        with self.lock:
+            if answered and not self.done.is_set():
+                self.done.set()
+                say(f"{self.name} answers on {self.address[0]}:{self.address[1]} after {ms:.0f} ms")
+
+    def stop(self):
+        with self.lock:
+            self.done.set()
 
 
 class Console:
@@ -157,28 +198,45 @@ class Console:
 
 
 class Stopper:
-    """First ^C (or SIGTERM): SIGINT for the guest, through its console. Second: the end."""
+    """The first signal: SIGINT for the guest, through its console. The second: the end. ^C leaves the
+    guest as much time as it takes. Who sends SIGTERM or SIGHUP may not be there to send another, so
+    then the guest has to say something within some seconds."""
 
     def __init__(self, qemu):
         self.qemu = qemu
         self.asked_at = None
+        self.heard_since = False
+        self.must_listen = False
         self.reminded = False
         for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(s, self.asked)
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background we just get no input
 
-    def asked(self, *_):
+    def asked(self, number, _):
         if self.asked_at is not None:
             self.qemu.kill()
             return
         self.asked_at = time.monotonic()
+        self.must_listen = number != signal.SIGINT
         try:
             self.qemu.stdin.write(b"\x03")
         except OSError:
             self.qemu.kill()
 
-    def remind(self):
-        if self.asked_at and not self.reminded and time.monotonic() > self.asked_at + STOP_PATIENCE:
+    def heard(self):
+        """The guest wrote to its console."""
+        self.heard_since = self.asked_at is not None
+
+    def look(self):
+        """Called every half second at least."""
+        if self.asked_at is None:
+            return
+        waited = time.monotonic() - self.asked_at
+        if self.must_listen and not self.heard_since and waited > LISTEN_LIMIT:
+            say(f"the guest said nothing for {LISTEN_LIMIT} s after the signal, so it is ended")
+            self.must_listen = False
+            self.qemu.kill()
+        elif not self.reminded and waited > STOP_PATIENCE:
             self.reminded = True
             say("still running; ^C again ends it at once")
 
@@ -212,11 +270,12 @@ def serve(qemu, console):
     inputs = [qemu.stdout.fileno(), sys.stdin.fileno()]
     while True:
         readable, _, _ = select.select(inputs, [], [], 0.5)
-        stopper.remind()
+        stopper.look()
         if inputs[0] in readable:
             data = os.read(inputs[0], 65536)
             if not data:
                 return
+            stopper.heard()
             console.feed(data)
         if len(inputs) > 1 and inputs[1] in readable:
             try:
@@ -232,17 +291,19 @@ def serve(qemu, console):
 def run(app, command, network):
     symbols = Symbols(app.symbols)
     started = time.monotonic()
-    qemu = vm.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    qemu = vm.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    pass_fds=network.files())
+    network.started()
     complaints = Complaints(qemu)
-    ended = threading.Event()
+    announcer = None
     if network.address and app.probe:
-        threading.Thread(target=announce_when_ready, daemon=True,
-                         args=(app.name, network.address, app.probe, started, ended)).start()
+        announcer = Announcer(app.name, network.address, app.probe, started)
     try:
         serve(qemu, Console(symbols))
         code = qemu.wait()
     finally:
-        ended.set()
+        if announcer:
+            announcer.stop()
         if qemu.poll() is None:
             qemu.kill()
         symbols.close()
@@ -255,11 +316,13 @@ def run(app, command, network):
     return status
 
 
-def debug(app, command):
+def debug(app, command, network):
     """QEMU waits before its first instruction; gdb gets our terminal."""
     folder = tempfile.mkdtemp(prefix="oblako-gdb-")
     path = os.path.join(folder, "socket")
-    qemu = vm.start(command + ["-S", "-gdb", f"unix:{path},server=on,wait=off"])
+    qemu = vm.start(command + ["-S", "-gdb", f"unix:{path},server=on,wait=off"],
+                    pass_fds=network.files())
+    network.started()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C belongs to gdb
     try:
         while not os.path.exists(path) and qemu.poll() is None:
@@ -296,6 +359,9 @@ def main():
     if machine not in vm.MACHINES:
         fail(f"MACHINE={machine}: use one of {', '.join(vm.MACHINES)}")
     memory = whole_number("MEM", arguments.mem, app.memory)
+    if memory < app.least_memory:
+        fail(f"MEM={memory}: the image of {app.name} alone needs {app.least_memory} MB, "
+             "and the application more")
     cpus = whole_number("CPUS", arguments.cpus, 1)
     network = Network(app, arguments, arguments.options)
     accel, why = vm.accelerator(arguments.accel)
@@ -310,8 +376,9 @@ def main():
     command = vm.qemu_command(app.image, machine=machine, accel=accel, memory=memory, cpus=cpus,
                               netdev=network.netdev, mac=network.mac, append=line)
     try:
-        status = debug(app, command) if arguments.gdb else run(app, command, network)
+        status = debug(app, command, network) if arguments.gdb else run(app, command, network)
     finally:
+        network.close()
         if capture:
             capture.stop()
             say(f"{capture.records} packets are in {arguments.capture}")

@@ -9,7 +9,7 @@ packages=(
   # third-party sources (scripts/fetch.sh)
   dpkg-dev xz-utils bzip2 patch
   # running
-  qemu-system-x86 gdb
+  qemu-system-x86 gdb passt
   # testing
   libgtest-dev libbenchmark-dev python3-pytest python3-scapy iproute2 redis-tools wrk tcl clang-format
   tshark iperf

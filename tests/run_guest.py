@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from vmkit import vm  # noqa: E402
 from vmkit.symbols import Symbols  # noqa: E402
+from vmkit.user_network import slirp  # noqa: E402
 
 LIMIT = 60  # seconds a test may take unless it says otherwise
 
@@ -67,7 +68,7 @@ def boot(name, wants):
     command = vm.qemu_command(
         app.image, machine=wants.get("machine", "microvm"), accel=vm.accelerator()[0],
         memory=int(wants.get("mem", app.memory)), cpu=wants.get("cpu"),
-        netdev=vm.user_network() if "net" in wants else None, rng="rng" in wants,
+        netdev=slirp() if "net" in wants else None, rng="rng" in wants,
         append=vm.command_line(str(wants.get("options", "")).split(), wants.get("args", "")))
     qemu = vm.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     timer = threading.Timer(float(wants.get("limit", LIMIT)), qemu.kill)

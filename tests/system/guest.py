@@ -13,6 +13,7 @@ from tests.system.relay import GUEST_TAP, Relay
 from vmkit import kvm, netns, vm
 from vmkit.resp import Redis
 from vmkit.symbols import Symbols
+from vmkit.user_network import Forward, slirp
 
 HOST, GUEST, PREFIX = "172.44.0.1", "172.44.0.2", 24
 STATIC = f"ip={GUEST}/{PREFIX} gw={HOST} dns={HOST}"
@@ -43,7 +44,7 @@ class Guest:
                 options = f"{STATIC} {options}"
         elif network == "user":
             port = free_port()
-            netdev = vm.user_network(port, app.port) if app.port else vm.user_network()
+            netdev = slirp([Forward(port, app.port)] if app.port else [])
             self.address = ("127.0.0.1", port)
         command = vm.qemu_command(image or app.image, machine=machine,
                                   memory=memory or app.memory, netdev=netdev, mac=MAC,

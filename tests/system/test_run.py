@@ -1,10 +1,13 @@
 """scripts/run.py, what `make run` is: from the outside, as a user sees it."""
 
 import os
+import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -86,6 +89,130 @@ def test_a_port_in_use_is_named(build_system):
         output, _ = done.communicate(timeout=10)
     assert done.returncode == 2
     assert f"port {port} cannot be used" in output and "PORT=" in output
+
+
+@pytest.mark.parametrize("port", ["70000", "0", "80:90000", "8080:80/sctp", "x", "5:6,5:7"])
+def test_what_is_no_port_is_one_line(build_system, port):
+    done = start("redis", "--port", port)
+    output, _ = done.communicate(timeout=10)
+    assert done.returncode == 2
+    assert output.startswith(f"run: PORT={port}: ") and output.count("\n") == 1, output
+
+
+def ping(address, port):
+    with socket.create_connection((address, port), 5) as s:
+        s.sendall(b"PING\r\n")
+        return s.recv(100)
+
+
+def stop(run):
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=20)
+    assert run.returncode == 0, output
+    return output
+
+
+def has_ipv6_loopback():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("net", ["user", "slirp"])
+def test_both_families_and_several_ports(build_system, net):
+    first, second = free_port(), free_port()
+    run = start("redis", "--net", net, "--port", f"{first},{second}:6379,{free_port()}:53/udp")
+    read_until(run, "redis answers on")
+    assert ping("127.0.0.1", first) == ping("127.0.0.1", second) == b"+PONG\r\n"
+    if has_ipv6_loopback():
+        assert ping("::1", first) == b"+PONG\r\n"
+    stop(run)
+
+
+def test_only_the_loopback_is_bound(build_system):
+    port = free_port()
+    run = start("redis", "--port", str(port))
+    read_until(run, "redis answers on")
+    listening = subprocess.run(["ss", "-Hlntu"], text=True, capture_output=True, check=True).stdout
+    bound = [line.split()[4] for line in listening.splitlines() if f":{port} " in line]
+    assert bound and set(bound) <= {f"127.0.0.1:{port}", f"[::1]:{port}"}, bound
+    stop(run)
+
+
+def test_fifty_clients_do_not_stall(build_system):
+    """The first thing a new user does. On QEMU's own network it takes tens of seconds."""
+    port = free_port()
+    run = start("redis", "--port", str(port))
+    if "QEMU's own network" in read_until(run, "redis answers on"):
+        stop(run)
+        pytest.skip("not run: passt does not work here")
+    started = time.monotonic()
+    subprocess.run(["redis-benchmark", "-p", str(port), "-c", "50", "-n", "5000", "-t", "get", "-q"],
+                   timeout=60, check=True, capture_output=True)
+    assert time.monotonic() - started < 15  # one retransmission of a SYN would be a second, then two
+    stop(run)
+
+
+def test_where_passt_cannot_be_qemus_network_serves(build_system, tmp_path):
+    (tmp_path / "python3").symlink_to(sys.executable)
+    for program in ("qemu-system-x86_64", "env", "nm", "addr2line"):
+        (tmp_path / program).symlink_to(shutil.which(program))
+    port = free_port()
+    run = start("redis", "--port", str(port), env=os.environ | {"PATH": str(tmp_path)})
+    assert "QEMU's own network, which is slow under load: passt is not installed" in read_until(
+        run, "redis answers on")
+    stop(run)
+
+
+def test_the_time_to_the_answer_is_the_clients_time(build_system):
+    port = free_port()
+    started = time.monotonic()
+    run = start("redis", "--port", str(port))
+    answered = None
+    while answered is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 0.2) as s:
+                s.settimeout(0.2)
+                s.sendall(b"PING\r\n")
+                if s.recv(100) == b"+PONG\r\n":
+                    answered = (time.monotonic() - started) * 1000
+        except OSError:
+            time.sleep(0.01)
+        assert time.monotonic() - started < 60
+    said = int(re.search(r"after (\d+) ms", read_until(run, " ms\n"))[1])
+    # Its clock starts with QEMU, ours before; and ours waits 0.2 s for an attempt that came too early.
+    assert said < answered + 50
+    stop(run)
+
+
+def test_too_little_memory_is_refused_beforehand(build_system):
+    done = start("redis", "--mem", "2")
+    output, _ = done.communicate(timeout=10)
+    assert done.returncode == 2
+    assert "run: MEM=2: the image of redis alone needs " in output
+
+
+def test_sigterm_ends_a_guest_that_does_not_listen(build_system):
+    run = start("redis", "--port", str(free_port()))
+    read_until(run, "redis answers on")
+    qemu = int(open(f"/proc/{run.pid}/task/{run.pid}/children").read().split()[0])
+    os.kill(qemu, signal.SIGSTOP)
+    started = time.monotonic()
+    run.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=20)
+    assert time.monotonic() - started < 10.5
+    assert run.returncode != 0 and "said nothing for 8 s" in output
+
+
+def test_make_passes_the_status_on(app):
+    app("httpd")
+    done = subprocess.run(["make", "-s", "run", "APP=httpd", "OPTIONS=ip=10.0.0.1"], cwd=ROOT, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=60)
+    assert done.returncode == 78, done.stdout
+    assert "ip=10.0.0.1 is not ADDRESS/LENGTH" in done.stdout
 
 
 def test_nothing_is_left_when_we_are_killed(build_system):
