@@ -1,5 +1,5 @@
-/* Threads that are cancelled while they wait for a lock. With asynchronous cancellation they end, as
- * with glibc; otherwise the lock is no cancellation point and they end at the next one. */
+/* Threads that are cancelled while they wait for a lock. With asynchronous cancellation they end,
+ * as with glibc; otherwise the lock is no cancellation point and they end at the next one. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -75,7 +75,8 @@ int main(void) {
   usleep(50000);
   ok(!got_it, "deferred cancellation leaves who waits for a lock waiting");
   pthread_mutex_unlock(&mutex);
-  ok(result_of(deferred) == PTHREAD_CANCELED && got_it, "and ends it at the next cancellation point");
+  ok(result_of(deferred) == PTHREAD_CANCELED && got_it,
+     "and ends it at the next cancellation point");
 
   ok(pthread_mutex_lock(&mutex) == 0 && pthread_mutex_unlock(&mutex) == 0,
      "the mutex is as good as before");

@@ -1,6 +1,6 @@
-// A program with a handler for its own crash: `wait` joins a thread that never ends, `spin` computes
-// for ever, `once` does that with a handler for one signal only; `leave` goes on behind a longjmp, and
-// `again` also installs its handler again: both end in order, later.
+// A program with a handler for its own crash: `wait` joins a thread that never ends, `spin`
+// computes for ever, `once` does that with a handler for one signal only; `leave` goes on behind a
+// longjmp, and `again` also installs its handler again: both end in order, later.
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
