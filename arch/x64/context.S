@@ -11,6 +11,8 @@
 	.globl oblako_switch_stacks
 	.type oblako_switch_stacks, @function
 oblako_switch_stacks:
+	pushq $2                        // one thread's flags (nested task, alignment check) are not
+	popfq                           // another's; interrupts stay off
 	push %rbp
 	push %rbx
 	push %r12
@@ -23,7 +25,7 @@ oblako_switch_stacks:
 	mov %rsp, (%rdi)
 	mov %rsi, %rsp
 	ldmxcsr (%rsp)
-	fldcw 4(%rsp)
+1:	fldcw 4(%rsp)
 	add $8, %rsp
 	pop %r15
 	pop %r14
@@ -32,7 +34,15 @@ oblako_switch_stacks:
 	pop %rbx
 	pop %rbp
 	ret
+2:	// The old thread has an x87 exception pending, which strikes the next instruction that waits for
+	// the unit. It is dropped: what a call leaves of the x87 unit is its control word.
+	fnclex
+	jmp 1b
 	.size oblako_switch_stacks, .-oblako_switch_stacks
+	.pushsection __ex_table, "ao", @progbits, .text.oblako_switch_stacks
+	.balign 8
+	.quad 1b, 2b
+	.popsection
 
 	.section .text.oblako_context_start, "ax", @progbits
 // First return address of a prepared context: rbx is the entry, r12 its argument. The switch that
@@ -54,6 +64,8 @@ oblako_context_start:
 	.globl oblako_resume
 	.type oblako_resume, @function
 oblako_resume:
+	pushq $2                        // IRETQ faults if the nested-task flag is set, as a caller may
+	popfq                           // have left it
 	mov %rdi, %rsp
 	pop %r15
 	pop %r14

@@ -41,6 +41,7 @@ void prepare_context(context& c, uintptr_t kernel_stack_top, void (*entry)(void*
 extern "C" void oblako_finish_switch();
 
 constexpr uint64_t rflags_fixed = 1u << 1; // always set
+constexpr uint64_t rflags_trap = 1u << 8;
 constexpr uint64_t rflags_interrupts = 1u << 9;
 // Fills in the kernel's own selectors: everything runs in ring 0.
 void fill_segments(trap_frame& frame);

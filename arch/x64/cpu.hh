@@ -34,6 +34,10 @@ inline void halt_until_interrupt() {
   asm volatile("sti; hlt" ::: "memory");
 }
 #endif
+// For what a leaf call reaches and what may hold a string instruction: see syscall_entry.hh.
+inline void clear_direction_flag() {
+  asm volatile("cld");
+}
 inline void pause() {
   asm volatile("pause");
 }

@@ -6,6 +6,10 @@
 //   OBLAKO_SYSCALL(sys_listen, do_listen);
 //   extern "C" long do_listen(int fd, int backlog) { ... return -errno or value; }
 //
+// The stub clears the direction flag first: the application may have left it set by mistake, and
+// the kernel's string instructions would then run backwards. Leaf calls use no string
+// instruction (arch::clear_direction_flag() where one does).
+//
 // On the way back the stub looks at percpu::pending once (reschedule, signals). What follows then
 // is referred to weakly: whoever may set something pending links it.
 // OBLAKO_SYSCALL_RESTARTABLE also keeps the arguments, so that a do_ function that returns
@@ -17,6 +21,7 @@
   asm(".pushsection .text." #stub ",\"ax\",@progbits\n"                                            \
       ".weak syscall_exit_slow\n"                                                                   \
       ".globl " #stub "\n.type " #stub ",@function\n.p2align 4\n" #stub ":\n"                      \
+      "  cld\n"                                                                                    \
       "  mov %gs:8, %rax\n"              /* percpu::kernel_stack_top */                            \
       "  mov %rsp, -16(%rax)\n"                                                                    \
       "  lea -16(%rax), %rsp\n"                                                                    \
@@ -31,6 +36,7 @@
   asm(".pushsection .text." #stub ",\"ax\",@progbits\n"                                            \
       ".weak syscall_exit_slow_restartable\n"                                                       \
       ".globl " #stub "\n.type " #stub ",@function\n.p2align 4\n" #stub ":\n"                      \
+      "  cld\n"                                                                                    \
       "  mov %gs:8, %rax\n"                                                                        \
       "  mov %rsp, -16(%rax)\n"                                                                    \
       "  lea -16(%rax), %rsp\n"                                                                    \

@@ -3,6 +3,7 @@
 #define frame_rip (17 * 8)
 #define frame_rsp (20 * 8)
 #define kernel_stack_bytes (16 * 1024)
+#define lowest_application_address 0x10000
 
   .macro push_registers
   push %rax

@@ -29,13 +29,17 @@ exception_entry:
   push_registers
   cld
   // Where the frame goes: below the interrupted stack pointer if that is this thread's kernel
-  // stack, else to the top of the kernel stack.
+  // stack, else to the top of the kernel stack. Application code has nothing there, wherever its
+  // stack pointer strayed to.
   mov %gs:8, %rdi
+  cmpq $lowest_application_address, frame_rip(%rsp)
+  jge 1f
   mov frame_rsp(%rsp), %rax
   mov %rdi, %rcx
   sub %rax, %rcx
   cmp $kernel_stack_bytes, %rcx
   cmovb %rax, %rdi
+1:
   sub $frame_bytes, %rdi
   and $-16, %rdi
   mov %rsp, %rsi

@@ -74,11 +74,27 @@ signal_code signal_for(uint64_t vector) {
   }
 }
 
+// True if a fault that nobody expected is the kernel's own. It is the application's although the
+// instruction is not where the stack is the application's: a leaf call or the return of a stub on a
+// bad stack, or a jump to nowhere.
+bool fault_of_kernel(const trap_frame& f) {
+  constexpr uint64_t kernel_half = 0xffff800000000000;
+  return !mem::in_app_range(f.rip, 1) && f.rsp >= kernel_half;
+}
+
 void raise_fault(trap_frame* frame, signal_code s, uintptr_t address) {
   if (oblako_fault_signal)
     oblako_fault_signal(frame, s.signal, s.code, address);
   else
     oblako_fatal_signal(frame, s.signal, s.code, address);
+}
+
+// Where a marked instruction of the kernel goes on after a fault.
+bool take_fixup(trap_frame& frame) {
+  const uintptr_t fixup = from_kernel(frame) ? find_fixup(frame.rip) : 0;
+  if (fixup)
+    frame.rip = fixup;
+  return fixup != 0;
 }
 
 void page_fault(trap_frame* frame) {
@@ -101,14 +117,11 @@ void page_fault(trap_frame* frame) {
   }
   if (outcome == mem::fault_outcome::out_of_memory)
     report_out_of_memory(*frame);
-  if (from_kernel(*frame)) {
-    if (const uintptr_t fixup = find_fixup(frame->rip)) {
-      frame->rip = fixup;
-      return;
-    }
+  if (take_fixup(*frame))
+    return;
+  if (fault_of_kernel(*frame))
     crash_with_frame(*frame, "page fault in the kernel at address %p (error code %lx)",
                      reinterpret_cast<void*>(address), frame->error_code);
-  }
   signal_code s{SIGSEGV, outcome == mem::fault_outcome::bad_permission ? SEGV_ACCERR : SEGV_MAPERR};
   if (outcome == mem::fault_outcome::bus_error)
     s = {SIGBUS, BUS_ADRERR};
@@ -118,15 +131,16 @@ void page_fault(trap_frame* frame) {
 void sort_exception(trap_frame* frame) {
   if (frame->vector == vec_page_fault)
     return page_fault(frame);
-  if (from_kernel(*frame)) {
-    // A marked access to a non-canonical address raises #GP rather than a page fault.
-    if (const uintptr_t fixup = find_fixup(frame->rip)) {
-      frame->rip = fixup;
-      return;
-    }
+  // A marked access to a non-canonical address raises #GP rather than a page fault.
+  if (take_fixup(*frame))
+    return;
+  if (frame->vector == vec_debug && from_kernel(*frame)) {
+    frame->rflags &= ~rflags_trap; // the application steps into a call
+    return;
+  }
+  if (fault_of_kernel(*frame))
     crash_with_frame(*frame, "exception %lu in the kernel (error code %lx)", frame->vector,
                      frame->error_code);
-  }
   raise_fault(frame, signal_for(frame->vector), frame->vector == vec_protection ? 0 : frame->rip);
 }
 } // namespace

@@ -17,10 +17,12 @@ uintptr_t application_stack_pointer() {
 }
 
 // Makes the frame describe the moment right behind the call. A return address that cannot be read
-// becomes 0: the application faults there, as it would have on the `ret`.
+// or is none of the application's becomes 0: the application faults there, as it would have on the
+// `ret`.
 void complete_frame(arch::trap_frame& frame, uintptr_t stack_pointer) {
   auto return_address = mem::read_app(reinterpret_cast<const uint64_t*>(stack_pointer));
-  frame.rip = return_address.ok() ? return_address.value() : 0;
+  const bool good = return_address.ok() && mem::in_app_range(return_address.value(), 1);
+  frame.rip = good ? return_address.value() : 0;
   frame.rsp = stack_pointer + sizeof(uint64_t);
   frame.rflags = arch::rflags_fixed | arch::rflags_interrupts;
   frame.r11 = frame.r10 = frame.r9 = frame.r8 = 0;

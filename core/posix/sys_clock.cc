@@ -1,5 +1,6 @@
-// Reading clocks: leaf calls on the application's stack. The two clocks everybody asks for are read
-// right here; all others in clock_id.cc.
+// Reading clocks. The two clocks everybody asks for are read in leaf calls on the application's
+// stack; all others, which take locks, in clock_id.cc behind a stub.
+#include "arch/x64/syscall_entry.hh"
 #include "core/base/needs.hh"
 #include "core/mem/app_memory.hh"
 #include "core/posix/clock_id.hh"
@@ -14,7 +15,15 @@ struct timezone_fields { // obsolete second result of gettimeofday
   int minutes_west, daylight;
 };
 
-[[gnu::noinline]] long read_other_clock(int id, timespec* to) {
+} // namespace
+
+OBLAKO_SYSCALL(oblako_read_other_clock, do_read_other_clock);
+
+extern "C" {
+
+long oblako_read_other_clock(int id, timespec* to);
+
+long do_read_other_clock(int id, timespec* to) {
   auto name = posix::parse_clock(id);
   if (!name.ok())
     return -static_cast<long>(name.code());
@@ -24,10 +33,6 @@ struct timezone_fields { // obsolete second result of gettimeofday
   return to_syscall(mem::write_app(to, posix::to_timespec(*ns)));
 }
 
-} // namespace
-
-extern "C" {
-
 long sys_clock_gettime(int id, timespec* to) {
   OBLAKO_NEEDS(oblako_futex_alone); // timed waits
   uint64_t ns;
@@ -36,7 +41,7 @@ long sys_clock_gettime(int id, timespec* to) {
   else if (id == CLOCK_MONOTONIC)
     ns = time::monotonic_ns();
   else
-    return read_other_clock(id, to);
+    return oblako_read_other_clock(id, to);
   return to_syscall(mem::write_app(to, posix::to_timespec(ns)));
 }
 

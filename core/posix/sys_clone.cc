@@ -92,6 +92,8 @@ result<int32_t> clone(const clone_request& r) {
     return error::inval;
   const uintptr_t rip =
       TRY(mem::read_app(reinterpret_cast<const uint64_t*>(application_stack_pointer())));
+  if (!mem::in_app_range(rip, 1))
+    return error::fault;
   const sched::thread& parent = sched::current();
   sched::thread& child = *TRY(sched::create_thread(start_application_thread, nullptr));
   inherit(child, parent);

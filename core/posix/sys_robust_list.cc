@@ -1,5 +1,6 @@
 // set_robust_list, get_robust_list: where a thread keeps the robust mutexes it holds. The list
 // itself is read when the thread ends (thread_exit.cc).
+#include "arch/x64/syscall_entry.hh"
 #include "core/mem/app_memory.hh"
 #include "core/sched/thread.hh"
 
@@ -33,6 +34,8 @@ extern "C" long sys_set_robust_list(void* head, size_t length) {
   return 0;
 }
 
-extern "C" long sys_get_robust_list(int32_t tid, uintptr_t* head, size_t* length) {
+OBLAKO_SYSCALL(sys_get_robust_list, do_get_robust_list);
+
+extern "C" long do_get_robust_list(int32_t tid, uintptr_t* head, size_t* length) {
   return to_syscall(get_robust_list(tid, head, length));
 }

@@ -136,6 +136,15 @@ result<int> get_nice(int which, int32_t who) {
 } // namespace
 
 OBLAKO_SYSCALL(sys_sched_yield, do_sched_yield);
+OBLAKO_SYSCALL(sys_sched_setscheduler, do_sched_setscheduler);
+OBLAKO_SYSCALL(sys_sched_setparam, do_sched_setparam);
+OBLAKO_SYSCALL(sys_sched_getscheduler, do_sched_getscheduler);
+OBLAKO_SYSCALL(sys_sched_getparam, do_sched_getparam);
+OBLAKO_SYSCALL(sys_sched_rr_get_interval, do_sched_rr_get_interval);
+OBLAKO_SYSCALL(sys_sched_setaffinity, do_sched_setaffinity);
+OBLAKO_SYSCALL(sys_sched_getaffinity, do_sched_getaffinity);
+OBLAKO_SYSCALL(sys_setpriority, do_setpriority);
+OBLAKO_SYSCALL(sys_getpriority, do_getpriority);
 
 extern "C" {
 
@@ -143,17 +152,17 @@ long do_sched_yield() {
   sched::yield();
   return 0;
 }
-long sys_sched_setscheduler(int32_t tid, int policy, const sched_param* p) {
+long do_sched_setscheduler(int32_t tid, int policy, const sched_param* p) {
   return policy < 0 ? -static_cast<long>(error::inval) : to_syscall(set_policy(tid, policy, p));
 }
-long sys_sched_setparam(int32_t tid, const sched_param* p) {
+long do_sched_setparam(int32_t tid, const sched_param* p) {
   return to_syscall(set_policy(tid, keep_policy, p));
 }
-long sys_sched_getscheduler(int32_t tid) {
+long do_sched_getscheduler(int32_t tid) {
   return to_syscall(
       with_thread(tid, [](sched::thread& t) -> result<int> { return int{t.policy}; }));
 }
-long sys_sched_getparam(int32_t tid, sched_param* p) {
+long do_sched_getparam(int32_t tid, sched_param* p) {
   return to_syscall(get_parameters(tid, p));
 }
 long sys_sched_get_priority_max(int policy) {
@@ -164,15 +173,15 @@ long sys_sched_get_priority_min(int policy) {
   auto r = range_of(policy);
   return r.ok() ? r->lowest : -static_cast<long>(r.code());
 }
-long sys_sched_rr_get_interval(int32_t tid, timespec* to) {
+long do_sched_rr_get_interval(int32_t tid, timespec* to) {
   auto found = with_thread(tid, [](sched::thread&) { return result<void>(); });
   return found.ok() ? to_syscall(mem::write_app(to, posix::to_timespec(sched::time_slice)))
                     : to_syscall(found);
 }
-long sys_sched_setaffinity(int32_t tid, size_t bytes, const uint8_t* mask) {
+long do_sched_setaffinity(int32_t tid, size_t bytes, const uint8_t* mask) {
   return to_syscall(set_affinity(tid, bytes, mask));
 }
-long sys_sched_getaffinity(int32_t tid, size_t bytes, uint64_t* mask) {
+long do_sched_getaffinity(int32_t tid, size_t bytes, uint64_t* mask) {
   return to_syscall(get_affinity(tid, bytes, mask));
 }
 long sys_getcpu(unsigned* cpu, unsigned* node) {
@@ -181,10 +190,10 @@ long sys_getcpu(unsigned* cpu, unsigned* node) {
       return to_syscall(r);
   return node ? to_syscall(mem::write_app(node, 0u)) : 0;
 }
-long sys_setpriority(int which, int32_t who, int nice) {
+long do_setpriority(int which, int32_t who, int nice) {
   return to_syscall(set_nice(which, who, nice));
 }
-long sys_getpriority(int which, int32_t who) {
+long do_getpriority(int which, int32_t who) {
   return to_syscall(get_nice(which, who));
 }
 }

@@ -12,6 +12,7 @@
 // Reached by a jump from libc/overrides/restore.s: rsp is the handler's, behind its return address.
 asm(".pushsection .text.sys_rt_sigreturn,\"ax\",@progbits\n"
     ".globl sys_rt_sigreturn\n.type sys_rt_sigreturn,@function\nsys_rt_sigreturn:\n"
+    "  cld\n"
     "  mov %rsp, %rdi\n"
     "  mov %gs:8, %rax\n"
     "  mov %rsp, -16(%rax)\n"

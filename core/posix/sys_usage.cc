@@ -34,7 +34,9 @@ result<void> usage(int who, rusage* app) {
 
 } // namespace
 
-extern "C" long sys_times(tms* to) {
+OBLAKO_SYSCALL(sys_times, do_times);
+OBLAKO_SYSCALL(sys_getrusage, do_getrusage);
+extern "C" long do_times(tms* to) {
   if (to) {
     const auto ticks = static_cast<clock_t>(sched::process_cpu_ns() / ns_per_tick);
     if (auto r = mem::write_app(to, tms{ticks, 0, 0, 0}); !r.ok())
@@ -42,8 +44,6 @@ extern "C" long sys_times(tms* to) {
   }
   return static_cast<long>(time::monotonic_ns() / ns_per_tick);
 }
-
-OBLAKO_SYSCALL(sys_getrusage, do_getrusage);
 
 extern "C" long do_getrusage(int who, rusage* to) {
   return to_syscall(usage(who, to));

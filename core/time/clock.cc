@@ -59,6 +59,7 @@ void start_measuring() {
 }
 
 [[gnu::noinline]] void start() {
+  arch::clear_direction_flag();
   const arch::interrupts_off off;
   if (line.multiplier)
     return;
@@ -121,6 +122,7 @@ bool parse_clock(const char* text, uint64_t& ns) {
 }
 
 [[gnu::noinline]] void start_wall() {
+  arch::clear_direction_flag();
   wall_known = true;
   uint64_t ns = 0;
   if (const char* given = boot::option("clock")) {
