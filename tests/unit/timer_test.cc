@@ -14,10 +14,14 @@ extern "C" uint64_t oblako_run_timers(uint64_t now);
 
 namespace {
 std::vector<uint64_t> requested;
-}
+uint64_t clock_ns; // a callback takes 1 ns
+} // namespace
 
 namespace oblako::time {
 
+uint64_t monotonic_ns() {
+  return clock_ns;
+}
 void prepare_interrupts() {}
 void request_interrupt_by(uint64_t deadline_ns) {
   requested.push_back(deadline_ns);
@@ -32,6 +36,7 @@ struct numbered : timer {
   static void expire(timer& t) {
     auto& self = static_cast<numbered&>(t);
     fired.push_back(self.n);
+    ++clock_ns;
     if (self.again)
       self.arm(self.deadline() + self.again);
     if (self.victim)
@@ -67,6 +72,24 @@ TEST_F(timers, run_in_order_of_their_deadlines) {
   EXPECT_EQ(oblako_run_timers(1000), no_deadline);
   EXPECT_EQ(fired, (std::vector<int>{2, 3, 1}));
   EXPECT_FALSE(a.armed());
+}
+
+TEST_F(timers, many_at_once_leave_time_for_others) {
+  std::vector<std::unique_ptr<numbered>> many;
+  for (int i = 0; i < 200; ++i) {
+    many.push_back(std::make_unique<numbered>(i));
+    many.back()->arm(1000);
+  }
+  clock_ns = 1000;
+  EXPECT_EQ(oblako_run_timers(1000), 1064u + 64) << "as long a pause as the work took";
+  EXPECT_EQ(fired.size(), 64u);
+  clock_ns = 1128;
+  EXPECT_EQ(oblako_run_timers(1128), 1192u + 64);
+  clock_ns = 2000;
+  EXPECT_EQ(oblako_run_timers(2000), 2064u + 64);
+  clock_ns = 3000;
+  EXPECT_EQ(oblako_run_timers(3000), no_deadline);
+  EXPECT_EQ(fired.size(), 200u);
 }
 
 TEST_F(timers, arming_replaces_the_deadline) {
