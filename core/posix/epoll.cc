@@ -13,7 +13,9 @@ constinit sched::mutex membership_lock;
 constexpr uint32_t always_reported = EPOLLERR | EPOLLHUP;
 // What epoll_ctl takes besides events.
 constexpr uint32_t behaviour = EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE | EPOLLWAKEUP;
-constexpr unsigned nesting_limit = 5;
+// Linux's EP_MAX_NESTS: steps from the outermost epoll file to the innermost.
+constexpr unsigned nesting_limit = 4;
+uint64_t nesting_walk; // the last walk's number; guarded by membership_lock
 // A set that always has something ready would never let the network run: it does every so often.
 constexpr uint32_t waits_between_polls = 16;
 
@@ -117,15 +119,40 @@ epoll_item* epoll_file::find(int fd, file& target) {
   return it == items_.end() ? nullptr : &*it;
 }
 
-// True if `to` is `from` or is watched, directly or not, through it; or if that is nested too deep.
-// membership_lock held.
-bool epoll_file::reaches(epoll_file& from, const epoll_file& to, unsigned depth) {
-  if (&from == &to || depth == nesting_limit)
-    return true;
-  for (epoll_item& i : from.items_)
-    if (is_epoll(i.target) && reaches(static_cast<epoll_file&>(i.target), to, depth + 1))
-      return true;
-  return false;
+// How many epoll files lie below this one, at most, one in the other. Each is looked at once,
+// however many ways lead there; those below the file that asks are marked with this walk's number.
+// The recursion ends because nothing nested deeper has been let in. membership_lock held.
+unsigned epoll_file::depth_below() {
+  if (walk_ == nesting_walk)
+    return depth_;
+  walk_ = nesting_walk;
+  depth_ = 0;
+  for (epoll_item& i : items_)
+    if (is_epoll(i.target))
+      depth_ = max_of(depth_, 1 + static_cast<epoll_file&>(i.target).depth_below());
+  return depth_;
+}
+
+// The same for those that watch this one, directly or not.
+unsigned epoll_file::depth_above() {
+  if (walk_ == nesting_walk)
+    return depth_;
+  walk_ = nesting_walk;
+  depth_ = 0;
+  for (close_watcher* w = watchers(); w; w = w->next)
+    depth_ = max_of(depth_, 1 + static_cast<epoll_item&>(*w).owner.depth_above());
+  return depth_;
+}
+
+// Whether this may watch `target`. Notifications and questions go from one to the next on the
+// kernel's stack. Errors: loop (a circle, or nested too deep). membership_lock held.
+result<void> epoll_file::check_nesting(epoll_file& target) {
+  ++nesting_walk;
+  const unsigned below = target.depth_below();
+  if (walk_ == nesting_walk) // it lies below the target
+    return error::loop;
+  ++nesting_walk;
+  return depth_above() + 1 + below > nesting_limit ? error::loop : result<void>();
 }
 
 result<void> epoll_file::add(int fd, file& target, const epoll_event& event) {
@@ -138,8 +165,8 @@ result<void> epoll_file::add(int fd, file& target, const epoll_event& event) {
     return error::perm;
   auto made = TRY(mem::make<epoll_item>(*this, target, fd));
   guard membership(membership_lock);
-  if (is_epoll(target) && reaches(static_cast<epoll_file&>(target), *this, 0))
-    return error::loop;
+  if (is_epoll(target))
+    TRY(check_nesting(static_cast<epoll_file&>(target)));
   guard g(lock_);
   if (find(fd, target))
     return error::exist;
@@ -149,6 +176,9 @@ result<void> epoll_file::add(int fd, file& target, const epoll_event& event) {
   items_.insert(i);
   network_items_ += i.network;
   i.close_watcher::next = target.watchers();
+  i.link = &target.watchers();
+  if (close_watcher* next = i.close_watcher::next)
+    next->link = &i.close_watcher::next;
   // The builtin converts bits, not classes: the base is not at the item's start.
   __atomic_store_n(&target.watchers(), static_cast<close_watcher*>(&i), __ATOMIC_SEQ_CST);
   if (!target.has_descriptors()) { // closed meanwhile, perhaps before it could see the watcher
@@ -187,11 +217,9 @@ result<void> epoll_file::remove(int fd, file& target) {
 // Takes an item out of everything and frees it. membership_lock and lock_ held.
 void epoll_file::discard(epoll_item& i) {
   i.target.readiness().remove(i);
-  for (close_watcher** at = &i.target.watchers(); *at; at = &(*at)->next)
-    if (*at == &i) {
-      __atomic_store_n(at, i.close_watcher::next, __ATOMIC_RELAXED);
-      break;
-    }
+  __atomic_store_n(i.link, i.close_watcher::next, __ATOMIC_RELAXED);
+  if (close_watcher* next = i.close_watcher::next)
+    next->link = i.link;
   if (i.queued) {
     sched::spinlock_guard g(ready_lock_);
     ready_.remove(i);
@@ -304,6 +332,8 @@ result<size_t> epoll_file::collect(epoll_event* app_events, size_t room) {
       out.add(i, events);
       if (out.must_flush())
         flushed = out.flush(again);
+    } else {
+      sched::yield_if_needed(); // there may be many that were ready and are no more
     }
   }
   if (flushed.ok())

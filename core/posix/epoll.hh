@@ -101,13 +101,18 @@ private:
   void look_at(epoll_item& i);
   epoll_item* find(int fd, file& target);
   void discard(epoll_item& i);
-  static bool reaches(epoll_file& from, const epoll_file& to, unsigned depth);
+  unsigned depth_below();
+  unsigned depth_above();
+  result<void> check_nesting(epoll_file& target);
   void put_back(epoll_list& untouched, epoll_list& again);
 
   sched::mutex lock_;
   item_set items_;             // guarded by lock_
   uint32_t network_items_ = 0; // changed under lock_
   uint32_t busy_waits_ = 0;    // waits in a row that found events at once; a hint
+  // How deep it is nested, as the walk of that number found. Guarded by membership_lock.
+  uint64_t walk_ = 0;
+  unsigned depth_ = 0;
 
   sched::spinlock ready_lock_{sched::lock_rank::ready_list};
   epoll_list ready_;          // guarded by ready_lock_

@@ -31,6 +31,7 @@ class file;
 // `closed` drops every watcher of that file; the list is guarded by its lock.
 struct close_watcher {
   close_watcher* next = nullptr;
+  close_watcher** link = nullptr; // what points at this one
   void (*closed)(file&) = nullptr;
 };
 

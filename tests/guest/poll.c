@@ -238,6 +238,28 @@ static void* signal_later(void* fd) {
   return NULL;
 }
 
+// Sets in five layers, each of which watches all of the next layer. Returns how many calls failed;
+// a walk along every way would take minutes.
+static int layers_of_sets(void) {
+  enum { layers = 5, wide = 32, all = layers * wide };
+  struct epoll_event v;
+  int sets[all], bad = 0, one = eventfd(0, 0);
+  for (int i = 0; i < all; i++)
+    sets[i] = epoll_create1(0);
+  for (int i = all - wide; i-- > 0;)
+    for (int k = 0; k < wide; k++)
+      bad += add(sets[i], sets[(i / wide + 1) * wide + k], EPOLLIN, 1) != 0;
+  for (int i = all - wide; i < all; i++)
+    bad += add(sets[i], one, EPOLLIN, 1) != 0;
+  signal_event(one);
+  for (int i = 0; i < all; i++)
+    bad += epoll_wait(sets[i], &v, 1, 0) != 1;
+  for (int i = 0; i < all; i++)
+    close(sets[i]);
+  close(one);
+  return bad;
+}
+
 static void epolls(void) {
   struct epoll_event v[64];
   int e = epoll_create1(EPOLL_CLOEXEC), a = eventfd(0, EFD_NONBLOCK), b = eventfd(0, EFD_NONBLOCK);
@@ -353,6 +375,26 @@ static void epolls(void) {
   close(e);
   ok(epoll_wait(outer, v, 64, 0) == 0, "the inner one closed");
   close(outer);
+
+  // From the outermost inwards, so that each that is added is empty: notifications go up the chain
+  // on the kernel's stack.
+  int chain[300], links = 0;
+  chain[0] = epoll_create1(0);
+  for (; links < 299; links++) {
+    chain[links + 1] = epoll_create1(0);
+    if (add(chain[links], chain[links + 1], EPOLLIN, 1))
+      break;
+  }
+  ok(links == 4 && errno == ELOOP, "nested four times and no more");
+  add(chain[links], a = eventfd(1, 0), EPOLLIN, 1);
+  add(chain[links - 1], a, EPOLLIN, 1);
+  ok(epoll_wait(chain[0], v, 64, 0) == 1, "ready through all of them");
+  ok(FAILS(add(chain[4], chain[0], EPOLLIN, 1), ELOOP), "not in a wide circle");
+  for (int i = 0; i <= links + 1; i++)
+    close(chain[i]);
+  close(a);
+
+  ok(layers_of_sets() == 0, "a million ways from the outermost sets to the innermost");
 
   // Many descriptors, few ready.
   e = epoll_create1(0);
