@@ -4,6 +4,7 @@
 #include "core/mem/frames.hh"
 #include "arch/x64/paging.hh"
 #include "core/base/late.hh"
+#include "core/mem/buffer_account.hh"
 #include "core/mem/clear.hh"
 #include "core/mem/frame_blocks.hh"
 #include "core/sched/spinlock.hh"
@@ -270,6 +271,7 @@ void add_free_extent(phys_addr start, uint64_t length) {
   extents[extent_count++] = {first, end};
   frame_counts.total += (end - first) >> page_shift;
   frame_counts.reserve = reserve_of(frame_counts.total);
+  buffers.set_memory(frame_counts.total);
   frame_counts.free += (end - first) >> page_shift;
 }
 

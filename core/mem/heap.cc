@@ -3,6 +3,7 @@
 // are aligned to their size and none of the page is lost. Above half a page, whole pages.
 #include "core/mem/heap.hh"
 #include "core/log/log.hh"
+#include "core/mem/buffer_account.hh"
 #include "core/mem/frame_blocks.hh"
 #include "core/mem/frames.hh"
 #include "core/sched/spinlock.hh"
@@ -14,7 +15,8 @@ namespace {
 // page_tag of a slab: `first_free` and `fresh` in units of 16 bytes from the page's start; the
 // objects from `fresh` on were never handed out; `used` objects are. `next` and `previous` link the
 // class's slabs that have room, by page number, 0 for none.
-// page_tag of the first page of a larger allocation: `next` is the number of pages.
+// page_tag of the first page of a larger allocation: `next` is the number of pages, `size_class` as
+// above, of which only whether it is a buffer's counts.
 enum kind : uint8_t { kind_none, kind_slab, kind_pages };
 
 constexpr uint16_t no_object = 0xffff;
@@ -25,6 +27,20 @@ constexpr size_t largest_slab_object = 2048;
 constexpr uint16_t class_sizes[] = {16,  32,  48,  64,  80,  96,  112, 128, 160,  192,  224, 256,
                                     304, 320, 384, 448, 512, 576, 672, 816, 1024, 1360, 2048};
 constexpr unsigned class_count = sizeof class_sizes / sizeof class_sizes[0];
+// Buffers have slabs of their own, and their classes come behind the others: a page is charged to
+// the account when the heap takes it and discharged when it gives it back.
+constexpr unsigned first_buffer_class = class_count;
+constexpr unsigned all_classes = 2 * class_count;
+
+struct size_table {
+  uint16_t of[all_classes];
+};
+constexpr size_table object_sizes = [] {
+  size_table t{};
+  for (unsigned c = 0; c < all_classes; ++c)
+    t.of[c] = class_sizes[c % class_count];
+  return t;
+}();
 
 struct class_table {
   uint8_t of_units[largest_slab_object / unit + 1];
@@ -42,7 +58,7 @@ constexpr class_table classes = [] {
 
 sched::spinlock lock{sched::lock_rank::memory};
 // Guarded by `lock`.
-uint32_t with_room[class_count]; // page number of the first slab with room
+uint32_t with_room[all_classes]; // page number of the first slab with room
 size_t pages_in_use;
 
 constexpr uint32_t number_of(phys_addr page) {
@@ -73,8 +89,12 @@ void unlink(page_tag& tag) {
     tag_of(tag.next).previous = tag.previous;
 }
 
+bool is_buffer(unsigned size_class) {
+  return size_class >= first_buffer_class;
+}
+
 // Pages for the heap, with their first page's tag. nullptr: out of memory.
-page_tag* take_pages(size_t pages, phys_addr& out) {
+page_tag* take_pages(size_t pages, unsigned size_class, phys_addr& out) {
   auto got = allocate_contiguous(pages);
   if (!got.ok())
     return nullptr;
@@ -85,18 +105,23 @@ page_tag* take_pages(size_t pages, phys_addr& out) {
   }
   out = got.value();
   pages_in_use += pages;
+  tag->size_class = static_cast<uint8_t>(size_class);
+  if (is_buffer(size_class))
+    buffers.charge(pages * page_size);
   return tag;
 }
 
 void give_back(phys_addr page, page_tag& tag, size_t pages) {
   tag.kind = kind_none;
   pages_in_use -= pages;
+  if (is_buffer(tag.size_class))
+    buffers.discharge(pages * page_size);
   free_contiguous(page, pages);
 }
 
 [[gnu::noinline]] bool add_slab(unsigned size_class) {
   phys_addr page;
-  page_tag* tag = take_pages(1, page);
+  page_tag* tag = take_pages(1, size_class, page);
   if (!tag)
     return false;
   *tag = {.first_free = no_object,
@@ -116,7 +141,7 @@ void* allocate_small(unsigned size_class) {
   const uint32_t number = with_room[size_class];
   const uintptr_t base = reinterpret_cast<uintptr_t>(to_virtual(page_of(number)));
   page_tag& tag = tag_of(number);
-  const unsigned object_units = class_sizes[size_class] / unit;
+  const unsigned object_units = object_sizes.of[size_class] / unit;
   constexpr unsigned page_units = page_size / unit;
   unsigned at = tag.first_free;
   if (at != no_object) {
@@ -133,7 +158,7 @@ void* allocate_small(unsigned size_class) {
 
 void release_small(uintptr_t address, page_tag& tag) {
   const phys_addr page = to_physical(reinterpret_cast<void*>(align_down(address, page_size)));
-  const unsigned object_units = class_sizes[tag.size_class] / unit;
+  const unsigned object_units = object_sizes.of[tag.size_class] / unit;
   constexpr unsigned page_units = page_size / unit;
   OBLAKO_ASSERT(tag.used != 0);
   const bool was_full = tag.first_free == no_object && tag.fresh + object_units > page_units;
@@ -148,10 +173,10 @@ void release_small(uintptr_t address, page_tag& tag) {
   }
 }
 
-void* allocate_pages(size_t bytes) {
+void* allocate_pages(size_t bytes, unsigned first_class) {
   const size_t pages = (bytes + page_size - 1) >> page_shift;
   phys_addr start;
-  page_tag* tag = take_pages(pages, start);
+  page_tag* tag = take_pages(pages, first_class, start);
   if (!tag)
     return nullptr;
   tag->kind = kind_pages;
@@ -159,20 +184,35 @@ void* allocate_pages(size_t bytes) {
   return to_virtual(start);
 }
 
-} // namespace
-
-void* allocate(size_t bytes) {
+inline void* allocate_of(size_t bytes, unsigned first_class) {
   sched::thread_spinlock_guard guard(lock);
   if (bytes <= largest_slab_object) [[likely]]
-    return allocate_small(classes.of_units[(bytes + unit - 1) / unit]);
-  return allocate_pages(bytes);
+    return allocate_small(first_class + classes.of_units[(bytes + unit - 1) / unit]);
+  return allocate_pages(bytes, first_class);
 }
 
-void* allocate_zeroed(size_t bytes) {
-  void* memory = allocate(bytes);
+void* cleared(void* memory, size_t bytes) {
   if (memory)
     __builtin_memset(memory, 0, bytes);
   return memory;
+}
+
+} // namespace
+
+void* allocate(size_t bytes) {
+  return allocate_of(bytes, 0);
+}
+
+void* allocate_buffer(size_t bytes) {
+  return allocate_of(bytes, first_buffer_class);
+}
+
+void* allocate_zeroed(size_t bytes) {
+  return cleared(allocate(bytes), bytes);
+}
+
+void* allocate_buffer_zeroed(size_t bytes) {
+  return cleared(allocate_buffer(bytes), bytes);
 }
 
 void release(void* memory) {

@@ -14,6 +14,10 @@ namespace oblako::mem {
 // Context: any thread, or interrupts off; never blocks. Not from an interrupt handler.
 void* allocate(size_t bytes);
 void* allocate_zeroed(size_t bytes);
+// The same for what a peer, or a program that goes on writing, can make the kernel hold: counted in
+// the account of buffers (core/mem/buffer_account.hh) until it is released.
+void* allocate_buffer(size_t bytes);
+void* allocate_buffer_zeroed(size_t bytes);
 void release(void* memory);                     // nullptr is fine
 void release_sized(void* memory, size_t bytes); // the same, when the caller knows the size
 
@@ -57,10 +61,19 @@ private:
   T* p_ = nullptr;
 };
 
+// A class that says `using counts_as_buffer = void;` is allocated as one.
+template <class T>
+void* allocate_object() {
+  if constexpr (requires { typename T::counts_as_buffer; })
+    return allocate_buffer(sizeof(T));
+  else
+    return allocate(sizeof(T));
+}
+
 // Constructs a T on the kernel heap. Errors: nomem.
 template <class T, class... Args>
 result<unique<T>> make(Args&&... args) {
-  void* memory = allocate(sizeof(T));
+  void* memory = allocate_object<T>();
   if (!memory) [[unlikely]]
     return error::nomem;
   return unique<T>(::new (memory) T(std::forward<Args>(args)...));
@@ -127,7 +140,7 @@ private:
 
 template <class T, class... Args>
 result<ref<T>> make_shared(Args&&... args) {
-  void* memory = allocate(sizeof(T));
+  void* memory = allocate_object<T>();
   if (!memory) [[unlikely]]
     return error::nomem;
   return ref<T>::adopt(::new (memory) T(std::forward<Args>(args)...));

@@ -103,13 +103,13 @@ void oblako_start_virtio_net() {
     (void)net::attach(w);
 }
 void* memp_malloc(memp_t type) {
-  return mem::allocate(pool_sizes[type]);
+  return mem::allocate_buffer(pool_sizes[type]);
 }
 void memp_free(memp_t, void* memory) {
   mem::release(memory);
 }
 void* oblako_pbuf_allocate(size_t count) {
-  return mem::allocate(count);
+  return mem::allocate_buffer(count);
 }
 void oblako_pbuf_release(pbuf* p) {
   mem::release(p);

@@ -1,6 +1,7 @@
 // sources: core/mem/address_space.cc core/mem/areas.cc core/mem/remap.cc core/mem/advise.cc
 // sources: core/mem/fault.cc core/mem/frames.cc core/mem/frame_blocks.cc core/mem/heap.cc
 // sources: core/mem/protection.cc arch/x64/paging.cc arch/x64/direct_map.cc
+// sources: core/mem/buffer_account.cc
 // The application's address space against a model: one entry a page, random calls, contents
 // followed through moves; every frame and table must come back in the end.
 #include "arch/x64/paging.hh"

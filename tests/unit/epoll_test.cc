@@ -1,5 +1,5 @@
 // clang-format off
-// sources: core/posix/epoll.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
+// sources: core/posix/epoll.cc core/posix/fd_table.cc core/posix/file.cc core/mem/buffer_account.cc core/mem/app_memory.cc core/mem/io_buffers.cc
 // clang-format on
 // epoll over files whose readiness the test sets: what is reported, when, and how often.
 #include "core/posix/epoll.hh"

@@ -6,6 +6,7 @@
 #include "arch/x64/app_access.hh"
 #include "arch/x64/percpu.hh"
 #include "core/log/log.hh"
+#include "core/mem/buffer_account.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
 #include "core/sched/thread.hh"
@@ -20,6 +21,7 @@ namespace oblako::test {
 
 inline size_t allocations_left = ~size_t{0}; // the next allocation after these fails
 inline std::map<void*, size_t> live;         // what is allocated from the kernel heap
+inline std::map<void*, size_t> charged;      // what of it the account of buffers has
 inline size_t live_frames;
 inline size_t frame_limit = 1u << 20;
 inline uint64_t clock_ns = 1'700'000'000ull * time::ns_per_s;
@@ -38,6 +40,8 @@ inline void become_thread() {
   arch::host_cpu.current = reinterpret_cast<sched::thread*>(nobody);
 }
 inline const bool is_thread = (become_thread(), true);
+
+inline const bool has_memory = (mem::buffers.set_memory(frame_limit), true);
 
 } // namespace oblako::test
 
@@ -82,11 +86,32 @@ void* allocate_zeroed(size_t bytes) {
     memset(p, 0, bytes);
   return p;
 }
+frame_counters frame_counts = {test::frame_limit, test::frame_limit, 16};
+
+// Charged by the byte: a test sees at once what was forgotten.
+void* allocate_buffer(size_t bytes) {
+  void* p = allocate(bytes);
+  if (p) {
+    test::charged[p] = bytes;
+    buffers.charge(bytes);
+  }
+  return p;
+}
+void* allocate_buffer_zeroed(size_t bytes) {
+  void* p = allocate_buffer(bytes);
+  if (p)
+    memset(p, 0, bytes);
+  return p;
+}
 void release(void* memory) {
   if (!memory)
     return;
   if (!test::live.erase(memory))
     log::panic("released what was not allocated");
+  if (const auto c = test::charged.find(memory); c != test::charged.end()) {
+    buffers.discharge(c->second);
+    test::charged.erase(c);
+  }
   free(memory);
 }
 void release_sized(void* memory, size_t bytes) {

@@ -1,5 +1,5 @@
 // clang-format off
-// sources: core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
+// sources: core/posix/fd_table.cc core/posix/file.cc core/mem/buffer_account.cc core/mem/app_memory.cc core/mem/io_buffers.cc
 // clang-format on
 // The descriptor table, also where memory and numbers run out.
 #include "core/posix/file.hh"

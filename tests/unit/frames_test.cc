@@ -1,4 +1,5 @@
 // sources: core/mem/frames.cc core/mem/frame_blocks.cc arch/x64/direct_map.cc
+// sources: core/mem/buffer_account.cc
 // The frame allocator over an arena: nothing handed out twice, nothing lost, whole blocks kept.
 #include "arch/x64/image_tables.hh"
 #include "tests/unit/memory_arena.hh"

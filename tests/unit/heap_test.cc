@@ -1,4 +1,5 @@
 // sources: core/mem/heap.cc core/mem/frames.cc core/mem/frame_blocks.cc arch/x64/direct_map.cc
+// sources: core/mem/buffer_account.cc
 // The kernel heap: alignment, contents kept, memory given back, failure at every point.
 #include "core/mem/heap.hh"
 #include "tests/unit/memory_arena.hh"

@@ -1,5 +1,6 @@
 // sources: core/mem/kernel_map.cc core/mem/heap.cc core/mem/frames.cc core/mem/frame_blocks.cc
 // sources: arch/x64/paging.cc arch/x64/direct_map.cc
+// sources: core/mem/buffer_account.cc
 // Kernel stacks and device mappings on simulated page tables.
 #include "arch/x64/paging.hh"
 #include "core/mem/kernel_map.hh"

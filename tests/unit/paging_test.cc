@@ -1,4 +1,5 @@
 // sources: arch/x64/paging.cc arch/x64/direct_map.cc core/mem/frames.cc core/mem/frame_blocks.cc
+// sources: core/mem/buffer_account.cc
 // Page tables against a model: random mapping, unmapping, protecting, moving; no frame may be lost
 // and every table must go when its last page goes.
 #include "tests/unit/memory_arena.hh"

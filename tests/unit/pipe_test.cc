@@ -1,5 +1,5 @@
 // clang-format off
-// sources: core/posix/pipe.cc core/posix/fd_table.cc core/posix/file.cc core/mem/app_memory.cc core/mem/io_buffers.cc
+// sources: core/posix/pipe.cc core/posix/fd_table.cc core/posix/file.cc core/mem/buffer_account.cc core/mem/app_memory.cc core/mem/io_buffers.cc
 // clang-format on
 // A pipe's ring of pages against a plain queue of bytes, and what its ends report.
 #include "core/posix/pipe.hh"

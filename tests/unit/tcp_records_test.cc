@@ -33,6 +33,12 @@ void* allocate(size_t bytes) {
 void* allocate_zeroed(size_t bytes) {
   return host_allocate(bytes);
 }
+void* allocate_buffer(size_t bytes) {
+  return host_allocate(bytes);
+}
+void* allocate_buffer_zeroed(size_t bytes) {
+  return host_allocate(bytes);
+}
 void release_sized(void* memory, size_t) {
   live.erase(memory);
   free(memory);
