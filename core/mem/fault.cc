@@ -4,6 +4,7 @@
 #include "arch/x64/paging.hh"
 #include "core/mem/address_space.hh"
 #include "core/mem/areas.hh"
+#include "core/mem/buffer_account.hh"
 #include "core/mem/frames.hh"
 #include "core/sched/thread.hh"
 
@@ -15,6 +16,12 @@ constexpr unsigned max_window = 16;
 constexpr size_t window_reserve = 4_MiB;      // free memory below which faults bring in one page
 constexpr size_t large_page_reserve = 32_MiB; // and below which there are no large pages
 constexpr size_t surely_large = 64_MiB;       // areas this large get large pages from the start
+
+// How often buffers are given up for one page: others may take what became free.
+constexpr unsigned most_reclaims = 4;
+
+// Whether the page may be one of those that are kept for the kernel.
+enum class from_reserve : bool { no, yes };
 
 bool permitted(const area& a, fault_kind kind) {
   if (kind.write)
@@ -67,8 +74,8 @@ unsigned window_for(area& a, uintptr_t page) {
   return static_cast<unsigned>(min_of<uintptr_t>(a.window, (limit - page) / page_size));
 }
 
-fault_outcome fill_small(address_space& s, area& a, uintptr_t page) {
-  if (!application_may_take_a_page()) [[unlikely]]
+fault_outcome fill_small(address_space& s, area& a, uintptr_t page, from_reserve reserve) {
+  if (reserve == from_reserve::no && !application_may_take_a_page()) [[unlikely]]
     return fault_outcome::out_of_memory;
   phys_addr frames[max_window];
   const unsigned got = allocate_pages(frames, window_for(a, page));
@@ -93,13 +100,14 @@ fault_outcome repair(const area& a, uintptr_t page) {
 
 // A page of a file mapping. The source may wait for its file, so the lock is given up meanwhile;
 // afterwards the area may be another one.
-fault_outcome fill_from_source(address_space& s, area& a, uintptr_t page) {
+fault_outcome fill_from_source(address_space& s, area& a, uintptr_t page, from_reserve reserve) {
   page_source* source = a.source;
   const uint64_t offset = a.offset + (page - a.start);
   source->add_reference();
   s.lock.unlock();
   auto outcome = fault_outcome::out_of_memory;
-  auto frame = application_may_take_a_page() ? allocate_frames(0) : error::nomem;
+  auto frame = reserve == from_reserve::yes || application_may_take_a_page() ? allocate_frames(0)
+                                                                             : error::nomem;
   if (frame.ok())
     outcome = source->read_page(offset, to_virtual(frame.value())).ok() ? fault_outcome::resolved
                                                                         : fault_outcome::bus_error;
@@ -121,7 +129,8 @@ fault_outcome fill_from_source(address_space& s, area& a, uintptr_t page) {
 }
 
 // With the lock held.
-fault_outcome resolve(address_space& s, uintptr_t address, fault_kind kind) {
+fault_outcome resolve(address_space& s, uintptr_t address, fault_kind kind,
+                      from_reserve reserve = from_reserve::no) {
   area* a = s.find(address);
   if (!a)
     return fault_outcome::bad_address;
@@ -131,10 +140,10 @@ fault_outcome resolve(address_space& s, uintptr_t address, fault_kind kind) {
   if (kind.present) [[unlikely]]
     return repair(*a, page);
   if (a->source) [[unlikely]]
-    return fill_from_source(s, *a, page);
+    return fill_from_source(s, *a, page, reserve);
   if (a->end - a->start >= large_page_size && wants_large_page(*a, page) && fill_large(s, *a, page))
     return fault_outcome::resolved;
-  return fill_small(s, *a, page);
+  return fill_small(s, *a, page, reserve);
 }
 
 } // namespace
@@ -143,8 +152,26 @@ fault_outcome handle_fault(uintptr_t address, fault_kind kind) {
   if (!in_app_range(address, 1))
     return fault_outcome::bad_address;
   address_space& s = space();
-  sched::lock_guard<sched::mutex> g(s.lock);
-  return resolve(s, address, kind);
+  auto reserve = from_reserve::no;
+  for (unsigned tries = 0;; ++tries) {
+    {
+      sched::lock_guard<sched::mutex> g(s.lock);
+      const fault_outcome outcome = resolve(s, address, kind, reserve);
+      if (outcome != fault_outcome::out_of_memory || tries == most_reclaims || !reclaim_buffers)
+          [[likely]]
+        return outcome;
+    }
+    // Without the lock: reclaiming may wait for a thread that faults itself.
+    switch (reclaim_buffers()) {
+    case reclaimed::nothing:
+      return fault_outcome::out_of_memory;
+    case reclaimed::some:
+      break;
+    case reclaimed::not_now:
+      reserve = from_reserve::yes; // few pages: the next fault outside makes up for it
+      break;
+    }
+  }
 }
 
 result<void> populate(uintptr_t start, uintptr_t end) {

@@ -41,7 +41,8 @@ pbuf* begin_record(uint32_t bytes, uint32_t original) {
     return nullptr;
   }
   pbuf* p = pbuf_alloc(PBUF_TRANSPORT, static_cast<u16_t>(sizeof(record_header) + bytes), PBUF_RAM);
-  auto* record = static_cast<waiting_record*>(p ? mem::allocate(sizeof(waiting_record)) : nullptr);
+  auto* record =
+      static_cast<waiting_record*>(p ? mem::allocate_buffer(sizeof(waiting_record)) : nullptr);
   if (!record) {
     if (p)
       pbuf_free(p);

@@ -92,6 +92,9 @@ public:
   virtual bool enable_interrupts() = 0;
   virtual void disable_interrupts() = 0;
 
+  // Gives receive buffers that are only kept in stock back to the system.
+  virtual void drop_spare_buffers() {}
+
   // True once after the host asked for gratuitous ARP (the VM has moved); the caller sends them.
   virtual bool take_announce_request() { return false; }
 

@@ -15,7 +15,7 @@ public:
   // nullptr: out of memory.
   void* take() {
     if (!first_) [[unlikely]]
-      return mem::allocate(size_);
+      return mem::allocate_buffer(size_);
     item* i = first_;
     first_ = i->next;
     --count_;
@@ -28,6 +28,14 @@ public:
     i->next = first_;
     first_ = i;
     ++count_;
+  }
+  // Gives all there are back to the heap.
+  void drop_all() {
+    while (item* i = first_) {
+      first_ = i->next;
+      mem::release_sized(i, size_);
+    }
+    count_ = 0;
   }
   uint16_t size() const { return size_; }
 

@@ -1,6 +1,7 @@
 #include "core/net/interface.hh"
 
 #include "core/log/log.hh"
+#include "core/mem/buffer_account.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
 #include "core/net/addressing.hh"
@@ -12,9 +13,9 @@
 #include "core/net/pools.hh"
 #include "core/net/port.hh"
 #include "core/net/service.hh"
-#include "core/net/socket.hh"
 #include "core/net/tcp_deferred.hh"
 #include "core/net/tcp_predict.hh"
+#include "core/net/tcp_socket.hh"
 #include "hooks.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
@@ -34,9 +35,6 @@ constexpr unsigned max_devices = 8;
 constexpr unsigned receive_batch = 64;
 // Frames up to this size are copied: the copy costs less than keeping a whole receive buffer.
 constexpr uint32_t copy_limit = 192; // with a pbuf in front, 256 bytes in all
-// With memory short, data is only taken while the sockets hold less than this of what came before:
-// what is not taken will be sent again, when the application has read some.
-constexpr size_t max_unread_when_short = 256_KiB;
 // A frame that fills less than this part of its buffers is copied too.
 constexpr unsigned least_filled = 4;
 // So many bytes of receive buffers may be lent at a time, or a thirty-second of memory; beyond that
@@ -79,6 +77,7 @@ void free_piece(pbuf* p) {
     return;
   interface& i = *lent->from;
   i.lent -= lent->held;
+  mem::buffers.discharge(lent->held);
   received_frame f;
   f.cookie = lent->cookie;
   i.dev->release_frame(f); // and with it *lent
@@ -143,6 +142,7 @@ pbuf* lend_frame(interface& i, const received_frame& f, uint32_t payload) {
   lent->pieces_left = f.segments;
   lent->held = f.held;
   i.lent += f.held;
+  mem::buffers.charge(f.held);
   pbuf* last =
       lend_piece(lent, lent->first, f.data + SIZEOF_ETH_HDR, f.length - SIZEOF_ETH_HDR, payload);
   for (unsigned k = 1; k < f.segments; ++k) {
@@ -178,14 +178,11 @@ void hand_up(interface& i, pbuf* p, uint16_t type, checksum_state checksum) {
   }
 }
 
-// True if the frame fills its buffers well enough to be kept, and not too many are.
+// True if the frame fills its buffers well enough to be kept, and not too many are. With memory
+// short it has to fill half of them.
 bool may_lend(const interface& i, const received_frame& f, uint32_t payload) {
-  return payload > copy_limit && payload >= f.held / least_filled && i.lent + f.held <= max_lent;
-}
-
-// True if there is too little memory for what it brings.
-bool must_wait(uint32_t payload) {
-  return payload > copy_limit && unread_bytes > max_unread_when_short && memory_is_short();
+  return payload > copy_limit && payload >= f.held / least_filled && i.lent + f.held <= max_lent &&
+         (payload >= f.held / 2 || !mem::buffers.is_short());
 }
 
 // The payload of a frame in one piece, for which the frame is kept.
@@ -223,9 +220,9 @@ bool receive_predicted(interface& i, received_frame& f) {
   const bool lent = may_lend(i, f, payload);
   pbuf* data = nullptr;
   if (bytes != 0) {
-    data = must_wait(payload) ? nullptr
-           : lent             ? lend_payload(i, f, headers)
-                              : copy_payload(f.data + headers, bytes);
+    if (!static_cast<const tcp_socket*>(c->callback_arg)->may_take(bytes)) [[unlikely]]
+      return false;
+    data = lent ? lend_payload(i, f, headers) : copy_payload(f.data + headers, bytes);
     if (!data)
       return false;
   }
@@ -251,7 +248,7 @@ void receive_frame(interface& i, received_frame& f) {
   uint16_t type = 0;
   bool group = false, broadcast = false;
   // The protocol headers lie in the first piece; 64 kB of payload is what lwIP's lengths can hold.
-  if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff && !must_wait(payload)) {
+  if (f.length >= SIZEOF_ETH_HDR + 20 && payload <= 0xffff) {
     type = static_cast<uint16_t>(f.data[12] << 8 | f.data[13]);
     group = f.data[0] & 1;
     broadcast = group && f.data[0] == 0xff;
@@ -394,6 +391,11 @@ void flush_devices() {
     i.queued = false;
     i.dev->flush();
   }
+}
+
+void drop_spare_frames() {
+  for (unsigned k = 0; k < interface_count; ++k)
+    interfaces[k]->dev->drop_spare_buffers();
 }
 
 bool enable_device_interrupts() {

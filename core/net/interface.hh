@@ -26,6 +26,9 @@ void flush_devices();
 bool enable_device_interrupts();
 void disable_device_interrupts();
 
+// Has the devices give up receive buffers that they only keep in stock.
+void drop_spare_frames();
+
 // Follows the devices' link state.
 void check_links();
 

@@ -38,6 +38,7 @@ struct local_end {
 };
 
 struct local_connection {
+  using counts_as_buffer = void;
   local_end ends[2]; // who connected, who was listening
   local_connection* next = nullptr;
   local_connection** link = nullptr; // what points here

@@ -98,7 +98,7 @@ result<void> netlink_socket::answer(const spec::netlink_header& request, uint8_t
   if (waiting_ == most_waiting)
     return error::nobufs;
   const size_t room = list_size();
-  auto* reply = static_cast<datagram*>(mem::allocate(sizeof(datagram) + room));
+  auto* reply = static_cast<datagram*>(mem::allocate_buffer(sizeof(datagram) + room));
   if (!reply)
     return error::nomem;
   netlink_writer out(reply->data(), room, request, port_);

@@ -18,6 +18,9 @@ extern free_list packet_lists[packet_list_count];
 // One list for each kind of structure that lwIP allocates.
 extern free_list structures[MEMP_MAX];
 
+// Gives what the lists keep back to the heap.
+void drop_packet_lists();
+
 // nullptr: out of memory.
 inline void* take_packet_memory(size_t bytes) {
   if (bytes > packet_sizes[0]) [[unlikely]]

@@ -63,7 +63,7 @@ bool path_mtu_table::learn(const destination& to, uint64_t hash, uint16_t mtu, u
   }
   if (count_ >= limit_)
     remove(*oldest_);
-  r = static_cast<record*>(mem::allocate(sizeof *r));
+  r = static_cast<record*>(mem::allocate_buffer(sizeof *r));
   if (!r)
     return false;
   *r = {bucket(hash), nullptr, nullptr, hash, to, now, mtu};

@@ -33,6 +33,13 @@ constinit free_list structures[MEMP_MAX] = {
 constinit free_list packet_lists[packet_list_count] = {{packet_sizes[0], 256},
                                                        {packet_sizes[1], 32}};
 
+void drop_packet_lists() {
+  for (free_list& l : structures)
+    l.drop_all();
+  for (free_list& l : packet_lists)
+    l.drop_all();
+}
+
 } // namespace oblako::net
 
 using namespace oblako;
@@ -54,8 +61,8 @@ void* oblako_pbuf_allocate(size_t bytes) {
   for (; size_class < packet_list_count; ++size_class)
     if (bytes <= packet_lists[size_class].size())
       break;
-  void* memory =
-      size_class < packet_list_count ? packet_lists[size_class].take() : mem::allocate(bytes);
+  void* memory = size_class < packet_list_count ? packet_lists[size_class].take()
+                                                : mem::allocate_buffer(bytes);
   if (memory)
     static_cast<pbuf*>(memory)->size_class =
         size_class < packet_list_count ? size_class : of_the_heap;

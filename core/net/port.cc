@@ -6,9 +6,7 @@
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
 #include "core/mem/heap.hh"
-#include "core/net/send_buffer.hh"
 #include "core/net/siphash.hh"
-#include "core/net/socket.hh"
 #include "core/random/random.hh"
 #include "core/time/clock.hh"
 #include "hooks.h"
@@ -61,17 +59,6 @@ void size_buffers() {
   oblako_tcp_send_buffer = tcp_buffers.largest;
 }
 
-bool sockets_may_grow() {
-  const auto usage = mem::frame_usage();
-  return usage.free_bytes >= usage.total_bytes / 32 &&
-         unread_bytes + send_buffer::bytes_in_use() < usage.total_bytes / 8;
-}
-
-bool memory_is_short() {
-  const auto usage = mem::frame_usage();
-  return usage.free_bytes < usage.total_bytes / 32;
-}
-
 } // namespace oblako::net
 
 using namespace oblako;
@@ -87,11 +74,11 @@ uint32_t oblako_lwip_random(void) {
 }
 
 void* oblako_lwip_allocate(size_t bytes) {
-  return mem::allocate(bytes);
+  return mem::allocate_buffer(bytes);
 }
 
 void* oblako_lwip_allocate_zeroed(size_t count, size_t bytes) {
-  return mem::allocate_zeroed(count * bytes);
+  return mem::allocate_buffer_zeroed(count * bytes);
 }
 
 void oblako_lwip_release(void* memory) {

@@ -1,6 +1,7 @@
 // /proc/net/tcp, udp, unix and sockstat, in Linux's format (net/ipv4/tcp_ipv4.c prints
 // "%4d: %08X:%04X %08X:%04X %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu %d ...").
 #include "core/fs/pseudo.hh"
+#include "core/mem/buffer_account.hh"
 #include "core/net/proc_net.hh"
 #include "core/net/stack.hh"
 #include "core/net/tcp_handshake.hh"
@@ -256,7 +257,7 @@ void write_proc_sockstat(fs::text_builder& out) {
   const unsigned listening = length_of(tcp_listen_pcbs.pcbs);
   out.append("sockets: used %u\nTCP: inuse %u orphan %u tw %u alloc %u mem %lu\n", sockets,
              active + listening, orphans, time_wait_count(), active + listening,
-             ulong{unread_bytes / page_size});
+             ulong{mem::buffers.held() / page_size});
   out.append("UDP: inuse %u mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n", udp);
 }
 

@@ -24,8 +24,6 @@ constinit free_list references{sizeof(reference_pbuf), 256};
 // The buffer whose data tcp_write() is queueing right now.
 send_buffer* current;
 
-size_t in_use;
-
 void free_reference(pbuf* p) {
   auto* reference = reinterpret_cast<reference_pbuf*>(p);
   reference->buffer->drop_reference();
@@ -37,24 +35,16 @@ void free_reference(pbuf* p) {
 result<send_buffer*> send_buffer::make(size_t wanted) {
   for (size_t bytes = min_of(wanted + sizeof(send_buffer), largest_buffer);;
        bytes = min_of(bytes / 2, page_size)) {
-    if (void* memory = mem::allocate(bytes)) {
-      in_use += bytes;
+    if (void* memory = mem::allocate_buffer(bytes))
       return ::new (memory) send_buffer(static_cast<uint32_t>(bytes - sizeof(send_buffer)));
-    }
     if (bytes <= page_size)
       return error::nomem;
   }
 }
 
 void send_buffer::drop_reference() {
-  if (--references_ != 0)
-    return;
-  in_use -= capacity_ + sizeof(send_buffer);
-  mem::release(this);
-}
-
-size_t send_buffer::bytes_in_use() {
-  return in_use;
+  if (--references_ == 0)
+    mem::release(this);
 }
 
 bool send_buffer::queue(tcp_pcb* connection, uint16_t bytes, uint8_t write_flags) {

@@ -27,9 +27,6 @@ public:
 
   void add_reference() { ++references_; }
 
-  // Memory of all there are.
-  static size_t bytes_in_use();
-
 private:
   explicit send_buffer(uint32_t capacity) : capacity_(capacity) {}
   uint32_t references_ = 1;

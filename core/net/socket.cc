@@ -13,8 +13,6 @@ namespace oblako::posix {
 
 namespace oblako::net {
 
-size_t unread_bytes;
-
 namespace {
 
 // SO_*TIMEO as Linux numbers them for 64-bit time; the _NEW forms are what some libraries pass.

@@ -23,6 +23,7 @@ struct socket_address {
 
 class socket : public posix::file {
 public:
+  using counts_as_buffer = void;
   socket(int domain, int type, int protocol, uint32_t status_flags)
       : posix::file(status_flags), domain_(domain), type_(type), protocol_(protocol) {}
 
@@ -104,9 +105,6 @@ private:
   const int domain_, type_, protocol_;
   uint64_t receive_timeout_ = 0, send_timeout_ = 0; // ns, 0: none
 };
-
-// What sockets hold that the application has not read. Guarded by the stack's lock.
-extern size_t unread_bytes;
 
 // Helpers for option values. Errors: inval (too short).
 result<int> option_int(const void* value, socklen_t length);

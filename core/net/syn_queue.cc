@@ -7,7 +7,7 @@ namespace oblako::net {
 half_open* syn_queue::add(const flow& f, uint64_t hash, uint32_t now, backlog& at, unsigned most) {
   if (at.records >= min_of(most, limit_ - count_))
     return nullptr;
-  auto* h = static_cast<half_open*>(mem::allocate_zeroed(sizeof(half_open)));
+  auto* h = static_cast<half_open*>(mem::allocate_buffer_zeroed(sizeof(half_open)));
   if (!h)
     return nullptr;
   h->key = f;

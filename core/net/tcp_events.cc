@@ -1,7 +1,9 @@
 // What lwIP reports about a connection, and what a socket's poll bits make of it.
 #include "core/net/tcp_socket.hh"
 
+#include "core/mem/buffer_account.hh"
 #include "core/net/poller.hh"
+#include "core/net/port.hh"
 #include "core/net/stack.hh"
 #include "lwip/priv/tcp_priv.h"
 #include <sys/epoll.h>
@@ -108,6 +110,13 @@ err_t tcp_socket::on_receive(void* self, tcp_pcb*, pbuf* data, err_t) {
   }
   s->data_arrived(data);
   return ERR_OK;
+}
+
+// The window may have shrunk to less than it was.
+uint32_t tcp_socket::most_to_wait_for() const {
+  const uint32_t window = pcb_ ? min_of(pcb_->rcv_wnd_max, TCP_WND) : TCP_WND;
+  const auto share = static_cast<uint32_t>(mem::buffers.share(least_share));
+  return min_of(settings_.low_water, min_of(window, share) / 2);
 }
 
 void tcp_socket::low_water_may_be_reached() {

@@ -11,6 +11,7 @@
 
 #include "core/mem/frames.hh"
 #include "core/net/backlog.hh"
+#include "core/net/memory_pressure.hh"
 #include "core/net/port.hh"
 #include "core/net/syn_queue.hh"
 #include "core/net/tcp_lookup.hh"
@@ -199,6 +200,8 @@ void syn_arrived(tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment& s, 
   }
   if (must_wait(l) && sender_waits(l, s))
     return;
+  if (!may_connect())
+    return; // it will ask again
   const syn_options o = options_of(s);
   if (half_open* n = half_open_connections.add(f, h, tcp_ticks, l.queues, most_records(l))) {
     n->peer_isn = s.sequence;
@@ -299,7 +302,7 @@ tcp_pcb* ack_arrived(tcp_pcb_listen& l, const flow& f, const oblako_tcp_segment&
       return nullptr;
     }
   }
-  tcp_pcb* c = must_wait(l) ? nullptr : make_connection(l, s, of);
+  tcp_pcb* c = must_wait(l) || !may_connect() ? nullptr : make_connection(l, s, of);
   if (!known)
     return c; // or it is as if the segment had been lost
   if (c) {

@@ -59,6 +59,7 @@ void oblako_tcp_added(tcp_pcb* c) {
     c->hash_next->hash_link = &c->hash_next;
   c->hash_link = bucket;
   *bucket = c;
+  ++connections.count;
   if (!c->port_link) // accepted: its listener has the port, so this takes no memory
     (void)oblako_tcp_bound(c);
 }
@@ -73,6 +74,7 @@ void oblako_tcp_removed(tcp_pcb* c) {
   if (c->hash_next)
     c->hash_next->hash_link = c->hash_link;
   c->hash_link = nullptr;
+  --connections.count;
 }
 
 tcp_pcb* oblako_tcp_find(const ip_addr_t* local_ip, u16_t local_port, const ip_addr_t* remote_ip,

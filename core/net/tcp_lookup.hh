@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lwip/tcp.h"
+#include <stddef.h>
 #include <stdint.h>
 
 namespace oblako::net {
@@ -11,9 +12,11 @@ namespace oblako::net {
 struct connection_table {
   tcp_pcb** buckets;
   unsigned shift; // of a 64-bit hash, down to a bucket's number
+  unsigned count; // of connections
   // Odd multipliers drawn at start, so that nobody outside can aim at one bucket.
   uint64_t keys[3];
 
+  size_t bucket_count() const { return size_t{1} << (64 - shift); }
   uint64_t hash_ip4(uint32_t remote_ip, uint32_t ports) const {
     return ports * keys[0] + remote_ip * keys[1];
   }

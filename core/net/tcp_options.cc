@@ -151,7 +151,7 @@ result<void> tcp_socket::set_tcp_option(int name, int value) {
     if (value < 0)
       return error::inval;
     user_timeout_ms_ = static_cast<uint32_t>(value);
-    progress_ = time::monotonic_ns();
+    progress_ = tcp_ticks;
     if (pcb_ && phase_ != phase::listening)
       note_tcp_activity(*pcb_);
     return {};

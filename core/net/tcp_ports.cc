@@ -33,7 +33,7 @@ port_users* find_or_make(uint16_t port) {
   port_users** link = find_link(port);
   if (*link)
     return *link;
-  auto* u = static_cast<port_users*>(mem::allocate_zeroed(sizeof(port_users)));
+  auto* u = static_cast<port_users*>(mem::allocate_buffer_zeroed(sizeof(port_users)));
   if (u)
     u->port = port;
   return *link = u;

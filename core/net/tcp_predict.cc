@@ -208,7 +208,7 @@ void take_back(tcp_pcb& c, uint32_t bytes) {
   const tcpwnd_size_t room = c.rcv_wnd + bytes;
   c.rcv_wnd = room > TCP_WND_MAX(&c) || room < c.rcv_wnd ? TCP_WND_MAX(&c) : room;
   const uint32_t moved = update_announced(c);
-  if (moved != 0 && moved >= LWIP_MAX(TCP_WND_UPDATE_THRESHOLD, TCP_WND_MAX(&c) / 4)) [[unlikely]]
+  if (moved != 0 && moved >= TCP_WND_MAX(&c) / 4) [[unlikely]]
     acknowledge_now(c);
 }
 

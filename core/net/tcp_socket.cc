@@ -219,7 +219,7 @@ result<void> tcp_socket::start_connecting(endpoint remote) {
     TRY(bind_to(any, &remote));
   }
   freshen_tcp_clock();
-  progress_ = time::monotonic_ns();
+  progress_ = tcp_ticks;
   ip_set_option(pcb_, SOF_REUSEADDR); // lwIP then makes sure that the connection is unique
   const err_t e = tcp_connect(pcb_, &remote.ip, remote.port, on_connected);
   apply_options();
@@ -442,7 +442,6 @@ void tcp_socket::free_received() {
     pbuf_free(p);
   }
   received_last_ = nullptr;
-  unread_bytes -= received_bytes_;
   received_bytes_ = 0;
   if (unread)
     read_shut_ = true;

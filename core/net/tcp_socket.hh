@@ -16,6 +16,7 @@
 #include "core/net/poller.hh"
 #include "core/net/socket.hh"
 #include "core/net/stack.hh"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
 #include <sys/epoll.h>
 
@@ -65,6 +66,15 @@ public:
   void sent_arrived(const tcp_pcb& c);
   // Something did not arrive, which may be why the connection ends (tcp_path.cc).
   void note_error(error e) { soft_error_ = static_cast<uint8_t>(e); }
+  // Whether there is memory for so much data, or it has to be sent again later.
+  bool may_take(size_t bytes) const;
+  // It had not: who waits for SO_RCVLOWAT gets what there is.
+  void refused_data() {
+    if (settings_.low_water > 1)
+      low_water_may_be_reached();
+  }
+  // True if nothing has moved for so long; asked while memory is short (memory_pressure.cc).
+  bool without_progress(uint32_t ms);
 
   // SO_REUSEPORT: others may have the same address.
   bool shares_port() const { return settings_.reuse_port; }
@@ -151,6 +161,7 @@ private:
   result<size_t> take_received(mem::io_buffers& to, int flags);
   void consumed(size_t bytes);
   void consider_window();
+  void resize_window(uint32_t bytes);
   void low_water_may_be_reached();
   // Nothing is left to read.
   void input_taken() {
@@ -161,7 +172,16 @@ private:
   }
   static size_t space_left(size_t used, size_t limit);
   size_t send_space() const;
-  size_t in_flight() const;
+  size_t in_flight() const { return TCP_SND_BUF - pcb_->snd_buf; }
+  // The same with what it takes beside: an octet in a segment of its own takes a packet buffer and
+  // a record.
+  size_t send_used() const {
+    constexpr size_t buffer_overhead = 384;
+    return in_flight() + pcb_->snd_queuelen * buffer_overhead;
+  }
+  size_t give_back_less(size_t bytes);
+  // Moves a packet's data into the last buffer that waits to be read, if it has room.
+  bool merge_behind(pbuf& last, pbuf* data);
   size_t send_limit() const;
   result<void> can_send();
   bool fits_now(size_t bytes, bool more) const;
@@ -171,11 +191,11 @@ private:
   result<size_t> queue_large(mem::io_buffers& from, size_t bytes, bool more);
   void push(bool more);
   bool has_input() const { return received_ != nullptr; }
+  uint32_t most_to_wait_for() const;
   // As much as SO_RCVLOWAT asks for, or as there is room for.
   bool has_enough() const {
-    return has_input() && (settings_.low_water <= 1 ||
-                           received_bytes_ >= min_of<uint32_t>(settings_.low_water, TCP_WND / 2) ||
-                           writer_is_full());
+    return has_input() &&
+           (settings_.low_water <= 1 || received_bytes_ >= most_to_wait_for() || writer_is_full());
   }
 
   result<void> set_tcp_option(int name, int value);
@@ -209,7 +229,9 @@ private:
   local_connection* connection_ = nullptr; // then pcb_ is null
 
   uint32_t user_timeout_ms_ = 0;
-  uint64_t progress_ = 0; // when the peer last acknowledged something, or the queue was empty
+  uint32_t progress_ = 0; // when the peer last acknowledged something, or the queue was empty
+  // What the search for connections without progress last saw, and since when (memory_pressure.cc).
+  uint32_t seen_ = 0, seen_since_ = 0;
   uint16_t keep_idle_ = 7200, keep_interval_ = 75; // seconds
   uint8_t keep_count_ = 9;                         // probes
   uint8_t time_to_live_ = 64, type_of_service_ = 0;
@@ -218,6 +240,8 @@ private:
 static_assert(sizeof(tcp_socket) <= 304); // the heap has a size for it
 
 inline void tcp_socket::data_arrived(pbuf* data) {
+  if (received_last_ && merge_behind(*received_last_, data))
+    return;
   const size_t count = data->tot_len;
   (received_last_ ? received_last_->next : received_) = data;
   while (data->next)
@@ -230,7 +254,6 @@ inline void tcp_socket::data_arrived(pbuf* data) {
 inline void tcp_socket::octets_arrived(size_t count) {
   constexpr uint32_t input = EPOLLIN | EPOLLRDNORM;
   received_bytes_ += static_cast<uint32_t>(count);
-  unread_bytes += count;
   note_delivery();
   if (settings_.low_water > 1) [[unlikely]]
     return low_water_may_be_reached();
@@ -242,9 +265,8 @@ inline void tcp_socket::octets_arrived(size_t count) {
 
 inline void tcp_socket::sent_arrived(const tcp_pcb& c) {
   soft_error_ = 0;
-  if (user_timeout_ms_ != 0) [[unlikely]]
-    progress_ = time::monotonic_ns();
-  if (full_ && in_flight() <= send_limit() / 3 * 2) {
+  progress_ = tcp_ticks;
+  if (full_ && send_used() <= send_limit() / 3 * 2) {
     full_ = false;
     refresh();
   }

@@ -6,6 +6,7 @@
 #include "core/boot/timeline.hh"
 #include "core/net/tcp_socket.hh"
 
+#include "core/mem/buffer_account.hh"
 #include "core/net/poller.hh"
 #include "core/net/pools.hh"
 #include "core/net/port.hh"
@@ -21,8 +22,6 @@ namespace oblako::net {
 namespace {
 
 constexpr size_t small_write = TCP_MSS;
-// With memory short, a connection may have no more than this in flight.
-constexpr size_t in_flight_when_short = 16_KiB;
 
 // A buffer for each segment makes the fewest pieces.
 size_t whole_piece(const tcp_pcb& c) {
@@ -91,7 +90,6 @@ result<size_t> tcp_socket::receive(message& m) {
 
 inline void tcp_socket::consumed(size_t bytes) {
   received_bytes_ -= static_cast<uint32_t>(bytes);
-  unread_bytes -= bytes;
   if (!received_) {
     received_last_ = nullptr;
     input_taken();
@@ -104,7 +102,35 @@ inline void tcp_socket::consumed(size_t bytes) {
   drained_ += static_cast<uint32_t>(bytes);
   if (drained_ >= pcb_->rcv_wnd_max)
     consider_window();
+  if (mem::buffers.is_short()) [[unlikely]]
+    bytes = give_back_less(bytes);
   take_back(*pcb_, static_cast<tcpwnd_size_t>(bytes));
+}
+
+// Memory is short: of what has been read, only as much becomes window again as leaves the window
+// this connection's share. What has been announced stays announced (RFC 9293, 3.8.6).
+size_t tcp_socket::give_back_less(size_t bytes) {
+  const size_t window = TCP_WND_MAX(pcb_), share = mem::buffers.share(least_share);
+  if (window <= share)
+    return bytes;
+  const size_t withheld = min_of(bytes, window - share);
+  pcb_->rcv_wnd_max = static_cast<tcpwnd_size_t>(window - withheld);
+  return bytes - withheld;
+}
+
+bool tcp_socket::may_take(size_t bytes) const {
+  const size_t held = received_bytes_ + bytes;
+  return held <= least_share || held <= mem::buffers.share(least_share);
+}
+
+bool tcp_socket::merge_behind(pbuf& last, pbuf* data) {
+  if (data->next || (last.flags & PBUF_FLAG_IS_CUSTOM) || tail_room(last) < data->len)
+    return false;
+  __builtin_memcpy(static_cast<uint8_t*>(last.payload) + last.len, data->payload, data->len);
+  last.len = last.tot_len = static_cast<u16_t>(last.len + data->len);
+  octets_arrived(data->len);
+  free_packet(data);
+  return true;
 }
 
 // What is there, all of it in one piece, is read whole; the rest is receive()'s.
@@ -164,8 +190,9 @@ result<size_t> tcp_socket::take_received(mem::io_buffers& to, int flags) {
 // window that held the peer back.
 void tcp_socket::consider_window() {
   drained_ = 0;
-  const uint32_t largest = min_of(tcp_buffers.largest, settings_.receive_buffer);
-  if (pcb_->rcv_wnd_max < largest && received_bytes_ <= pcb_->rcv_wnd_max / 4 && sockets_may_grow())
+  const auto share = static_cast<uint32_t>(mem::buffers.share(least_share));
+  const uint32_t largest = min_of(min_of(tcp_buffers.largest, settings_.receive_buffer), share);
+  if (pcb_->rcv_wnd_max < largest && received_bytes_ <= pcb_->rcv_wnd_max / 4)
     tcp_grow_wnd(pcb_, min_of(2 * pcb_->rcv_wnd_max, largest));
 }
 
@@ -173,7 +200,8 @@ void tcp_socket::consider_window() {
 
 // True if all of it fits one segment that may go at once, if nothing holds it back.
 inline bool tcp_socket::fits_now(size_t bytes, bool more) const {
-  return !more && !cork_ && fits_segment(*pcb_, bytes) && in_flight() + bytes <= send_limit();
+  return !more && !cork_ && fits_segment(*pcb_, bytes) &&
+         (send_used() + bytes <= least_share || bytes <= send_space());
 }
 
 result<size_t> tcp_socket::write(mem::io_buffers& from) {
@@ -198,8 +226,8 @@ inline result<size_t> tcp_socket::send_at_once(mem::io_buffers& from) {
   if (!fits_now(bytes, false))
     return error::again;
   freshen_tcp_clock();
-  if (user_timeout_ms_ != 0) [[unlikely]]
-    progress_ = time::monotonic_ns();
+  if (!pcb_->unacked)
+    progress_ = tcp_ticks;
   return send_predicted(*pcb_, from, bytes);
 }
 
@@ -252,23 +280,16 @@ result<void> tcp_socket::can_send() {
   return {};
 }
 
-size_t tcp_socket::in_flight() const {
-  return TCP_SND_BUF - pcb_->snd_buf;
-}
-
 size_t tcp_socket::send_limit() const {
   return min_of<size_t>(settings_.send_buffer, TCP_SND_BUF);
 }
 
 size_t tcp_socket::send_space() const {
-  return space_left(in_flight(), send_limit());
+  return space_left(send_used(), send_limit());
 }
 
 size_t tcp_socket::space_left(size_t used, size_t limit) {
-  if (used >= in_flight_when_short && memory_is_short())
-    limit = in_flight_when_short;
-  else if (used >= tcp_buffers.base && !sockets_may_grow())
-    limit = min_of<size_t>(limit, tcp_buffers.base);
+  limit = min_of(limit, mem::buffers.share(least_share));
   return used < limit ? limit - used : 0;
 }
 
@@ -282,15 +303,15 @@ result<size_t> tcp_socket::queue_some(mem::io_buffers& from, bool more) {
   if (fits_now(from.remaining(), more)) {
     if (auto sent = send_at_once(from); sent.code() != error::again)
       return sent;
-    if (user_timeout_ms_ != 0)
-      progress_ = time::monotonic_ns();
+    if (!pcb_->unacked)
+      progress_ = tcp_ticks;
     auto queued = queue_segment(*pcb_, from, from.remaining());
     if (queued.ok())
       tcp_output(pcb_);
     return queued;
   }
   if (!pcb_->unsent && !pcb_->unacked)
-    progress_ = user_timeout_ms_ ? time::monotonic_ns() : 0;
+    progress_ = tcp_ticks;
   size_t done = 0;
   error failed = error::none;
   size_t piece = from.remaining() > small_write ? first_piece(*pcb_) : small_write;

@@ -11,6 +11,8 @@ namespace {
 
 // So many connections without a socket may finish in peace.
 constexpr unsigned max_orphans = 4096;
+// What `closed_at` counts in: quarters of a second, for a minute.
+constexpr unsigned closed_at_shift = 8;
 constexpr unsigned resets_per_second = 64;
 // lwIP's last step of waiting with a shut window: about 25 seconds without a byte.
 constexpr uint8_t last_persist_step = 7;
@@ -40,7 +42,7 @@ bool patience_ends(const tcp_pcb& c, uint32_t& when) {
   const auto& s = *static_cast<const tcp_socket*>(c.callback_arg);
   if (s.user_timeout_ms_ == 0)
     return false;
-  when = static_cast<uint32_t>(s.progress_ / time::ns_per_ms) + 1 + s.user_timeout_ms_;
+  when = s.progress_ + s.user_timeout_ms_;
   return true;
 }
 
@@ -70,6 +72,7 @@ bool given_up(const tcp_pcb& c) {
 void watch_orphan(tcp_pcb& c) {
   if (c.state == CLOSED)
     return;
+  c.closed_at = static_cast<uint8_t>(tcp_ticks >> closed_at_shift);
   c.orphan_next = nullptr;
   c.orphan_link = last_link;
   *last_link = &c;
@@ -89,11 +92,23 @@ void forget_orphan(tcp_pcb& c) {
   --orphans;
 }
 
+unsigned reset_orphans(uint32_t ms) {
+  unsigned count = 0;
+  while (tcp_pcb* c = first_orphan) {
+    const auto age = static_cast<uint8_t>((tcp_ticks >> closed_at_shift) - c->closed_at);
+    if (uint32_t{age} << closed_at_shift < ms)
+      break;
+    tcp_abort(c);
+    ++count;
+  }
+  return count;
+}
+
 bool run_watch(uint64_t now) {
   if (now < due)
     return false;
   for (unsigned n = 0; n < resets_per_second && first_orphan; ++n) {
-    if (orphans <= max_orphans && !memory_is_short())
+    if (orphans <= max_orphans)
       break;
     tcp_abort(first_orphan);
   }

@@ -21,9 +21,11 @@ bool patience_ends(const tcp_pcb& c, uint32_t& due);
 bool held_back(const tcp_pcb& c, uint32_t& due);
 void hold_no_longer(tcp_pcb& c);
 
-// The connection's socket is closed. Of too many such connections, or with memory short, the oldest
-// is reset: once a second, while there are any.
+// The connection's socket is closed. Of too many such connections the oldest are reset: once a
+// second, while there are any.
 void watch_orphan(tcp_pcb& c);
+// Resets those whose socket was closed so long ago, oldest first. Returns how many.
+unsigned reset_orphans(uint32_t ms);
 void forget_orphan(tcp_pcb& c);
 bool run_watch(uint64_t now);
 // Units: monotonic nanoseconds.

@@ -28,7 +28,7 @@ void time_wait_table::unlink(time_wait_record& r) {
 time_wait_record* time_wait_table::add_new(const flow& f, uint64_t hash, uint32_t now) {
   if (!buckets_ && !make_buckets())
     return nullptr;
-  auto* r = static_cast<time_wait_record*>(mem::allocate(sizeof(time_wait_record)));
+  auto* r = static_cast<time_wait_record*>(mem::allocate_buffer(sizeof(time_wait_record)));
   if (!r)
     return nullptr;
   r->key = f;

@@ -2,6 +2,7 @@
 
 #include "core/base/types.hh"
 #include "core/net/interface.hh"
+#include "core/net/memory_pressure.hh"
 #include "core/net/path_mtu.hh"
 #include "core/net/tcp_handshake.hh"
 #include "core/net/tcp_timers.hh"
@@ -40,6 +41,7 @@ void run_link(uint64_t now) {
   }
   if (link_phase % (2 * DHCP_COARSE_TIMER_SECS) == 0)
     dhcp_coarse_tmr();
+  look_at_memory(now);
   link_due = now + half_second;
   timers_changed = true;
 }
@@ -80,6 +82,7 @@ bool run_timers(uint64_t now) {
     run_link(now);
     ran = true;
   }
+  ran |= run_memory_pressure(now);
   timers_changed = true;
   return ran;
 }
@@ -87,7 +90,8 @@ bool run_timers(uint64_t now) {
 uint64_t next_timer_deadline() {
   if (timers_changed)
     deadline =
-        min_of(min_of(next_connection_timer(), next_handshake()), min_of(next_watch(), link_due));
+        min_of(min_of(min_of(next_connection_timer(), next_handshake()), next_memory_pressure()),
+               min_of(next_watch(), link_due));
   return deadline;
 }
 

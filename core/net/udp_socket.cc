@@ -359,7 +359,7 @@ void udp_socket::on_receive(void* self, udp_pcb*, pbuf* data, const ip_addr_t* f
   const uint32_t cost = data->tot_len + datagram_overhead;
   auto* d = s->read_shut_ || s->queued_bytes_ + cost > s->settings_.receive_buffer
                 ? nullptr
-                : static_cast<datagram*>(mem::allocate(sizeof(datagram)));
+                : static_cast<datagram*>(mem::allocate_buffer(sizeof(datagram)));
   if (!d) {
     pbuf_free(data);
     return;

@@ -44,6 +44,7 @@ class unix_socket;
 // not under unix_lock.
 class passed_files : noncopyable {
 public:
+  using counts_as_buffer = void;
   static constexpr size_t most = 253; // Linux's SCM_MAX_FD
   ~passed_files();
   // Errors: badf.

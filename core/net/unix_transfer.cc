@@ -53,7 +53,7 @@ struct unix_socket::attachments {
 };
 
 unix_piece* make_piece(size_t bytes) {
-  void* memory = mem::allocate(sizeof(unix_piece) + bytes);
+  void* memory = mem::allocate_buffer(sizeof(unix_piece) + bytes);
   return memory ? ::new (memory) unix_piece : nullptr;
 }
 

@@ -26,6 +26,7 @@ struct epoll_item final
     : sched::observer,
       close_watcher,
       boost::intrusive::set_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+  using counts_as_buffer = void;
   epoll_item(epoll_file& e, file& f, int number);
 
   epoll_file& owner;
@@ -58,6 +59,7 @@ struct epoll_list {
 
 class epoll_file final : public file {
 public:
+  using counts_as_buffer = void;
   explicit epoll_file(uint32_t flags) : file(flags) {}
   ~epoll_file() override;
 

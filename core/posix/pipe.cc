@@ -104,7 +104,7 @@ result<size_t> pipe_buffer::put(mem::io_buffers& from, size_t at_least) {
     return done;
   while (from.remaining() && space()) {
     uint8_t*& page = page_at(written_);
-    if (!page && !(page = static_cast<uint8_t*>(mem::allocate(page_size)))) {
+    if (!page && !(page = static_cast<uint8_t*>(mem::allocate_buffer(page_size)))) {
       if (!done)
         return error::nomem;
       break;

@@ -10,6 +10,7 @@ class pipe_end;
 
 class pipe_buffer final : public mem::counted {
 public:
+  using counts_as_buffer = void;
   static constexpr size_t capacity = 64_KiB;
   static constexpr size_t atomic_size = 4096; // PIPE_BUF
 
@@ -55,6 +56,7 @@ private:
 
 class pipe_end final : public file {
 public:
+  using counts_as_buffer = void;
   // The access mode in `flags` says which end.
   pipe_end(pipe_buffer& p, uint32_t flags, mem::ref<mem::counted> node);
   ~pipe_end() override;

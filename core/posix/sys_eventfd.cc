@@ -13,6 +13,7 @@ constexpr uint64_t largest = ~uint64_t{0} - 1;
 
 class event_file final : public file {
 public:
+  using counts_as_buffer = void;
   event_file(uint32_t flags, uint64_t initial, bool semaphore)
       : file(flags), count_(initial), semaphore_(semaphore) {}
 

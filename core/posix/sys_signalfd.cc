@@ -34,6 +34,7 @@ signalfd_siginfo record_of(const siginfo_t& info) {
 
 class signal_file final : public file {
 public:
+  using counts_as_buffer = void;
   signal_file(uint32_t flags, signal_mask mask) : file(flags), mask_(mask), arrival_(*this) {
     signal_arrived.add(arrival_);
   }

@@ -16,6 +16,7 @@ constexpr char timer_kind = 0;
 
 class timer_file final : public file {
 public:
+  using counts_as_buffer = void;
   timer_file(uint32_t flags, int clock) : file(flags), clock_(clock), timer_(*this) {}
   ~timer_file() override { timer_.cancel(); }
 

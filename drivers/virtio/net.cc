@@ -97,6 +97,7 @@ public:
     notice_breakage();
     return false;
   }
+  void drop_spare_buffers() override { receiver_->drop_spare(); }
   void release_frame(net::received_frame& f) override { receiver_->release(f); }
 
   result<void> transmit(const net::segment* parts, size_t count,

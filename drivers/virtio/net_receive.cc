@@ -79,6 +79,15 @@ void net_receiver::give_back(buffer* b) {
   keep(b);
 }
 
+void net_receiver::drop_spare() {
+  while (free_ && posted_ + free_count_ > target_) {
+    buffer* b = free_;
+    free_ = b->next;
+    --free_count_;
+    destroy(b);
+  }
+}
+
 bool net_receiver::post(buffer* b) {
   const chain_buffer whole = {to_device(b->data()), static_cast<uint32_t>(room_for_data(b->order)),
                               true};

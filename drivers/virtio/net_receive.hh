@@ -27,6 +27,8 @@ public:
   bool receive(net::received_frame& out);
   // Takes the frame's buffers back; looks at the cookie only.
   void release(net::received_frame& f);
+  // Gives what is kept beyond the ring's need back to the system.
+  void drop_spare();
   // Puts buffers on the ring and notifies, if the ring is short of them.
   void refill();
   // After the device has been reset: everything it held is free memory.

@@ -97,6 +97,11 @@ u8_t oblako_tcp_held(const struct tcp_pcb *connection, u32_t left, u32_t right,
                      struct tcp_sack_range *duplicate, struct tcp_sack_range *around);
 #define LWIP_HOOK_TCP_HELD oblako_tcp_held
 
+/* Whether there is memory for so much data at this place of the sequence (patch 70,
+ * core/net/memory_pressure.cc). */
+u8_t oblako_tcp_may_take(const struct tcp_pcb *connection, u32_t sequence, u32_t bytes);
+#define LWIP_HOOK_TCP_MAY_TAKE oblako_tcp_may_take
+
 /* Timers of connections (patch 30, core/net/tcp_timers.cc). Nothing that begins now is due earlier
  * than OBLAKO_TCP_NEAR, so a timer that fires by then will see to it; but for the probe for a lost
  * tail, with more than a segment in flight. */

@@ -124,7 +124,7 @@ extern uint32_t oblako_tcp_send_buffer;
 /* What this port keeps with a connection: its timer; its place among those whose socket is closed
  * (core/net/tcp_watch.cc), and among those that could not send (core/net/tcp_deferred.cc); its
  * congestion control; its recovery from loss, and where that ends; since when its challenges are
- * counted, and how many there were. */
+ * counted, and how many there were; and when its socket was closed, in quarters of a second. */
 #define TCP_PCB_PORT_FIELDS                                                                        \
   struct wheel_timer timer;                                                                        \
   struct tcp_pcb *orphan_next;                                                                     \
@@ -134,7 +134,7 @@ extern uint32_t oblako_tcp_send_buffer;
   struct tcp_cubic cubic;                                                                          \
   struct tcp_recovery recovery;                                                                    \
   uint32_t recover, challenged;                                                                    \
-  uint8_t challenges;
+  uint8_t challenges, closed_at;
 /* With a listener: who waits at it. */
 #define TCP_PCB_LISTEN_PORT_FIELDS struct backlog queues;
 /* And with a segment that was sent again: when. */
