@@ -109,7 +109,9 @@ bool page_tree::prune(void* subtree, unsigned height, uint64_t from, size_t& lef
     if (!n->children[i])
       continue;
     const uint64_t first = uint64_t{i} << below;
-    if (prune(n->children[i], height - 1, from > first ? from - first : 0, left))
+    if (i < from >> below) // all of it stays: not looked into
+      empty = false;
+    else if (prune(n->children[i], height - 1, from > first ? from - first : 0, left))
       n->children[i] = nullptr;
     else
       empty = false;
