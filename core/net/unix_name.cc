@@ -7,8 +7,31 @@
 namespace oblako::net {
 namespace {
 
-using name_table = boost::intrusive::list<unix_socket, boost::intrusive::base_hook<unix_name_hook>,
-                                          boost::intrusive::constant_time_size<false>>;
+// By the node of a name that is a path, else by the name's bytes.
+struct name_key {
+  const fs::node* node;
+  const unix_name* name;
+
+  bool operator<(const name_key& o) const {
+    if (node || o.node)
+      return node < o.node;
+    const int order = memcmp(name->text, o.name->text, min_of(name->length, o.name->length));
+    return order != 0 ? order < 0 : name->length < o.name->length;
+  }
+};
+
+} // namespace
+
+struct key_of_unix_name {
+  using type = name_key;
+  name_key operator()(const unix_socket& s) const { return {s.node_.get(), &s.name_}; }
+};
+
+namespace {
+
+using name_table = boost::intrusive::set<unix_socket, boost::intrusive::base_hook<unix_name_hook>,
+                                         boost::intrusive::key_of_value<key_of_unix_name>,
+                                         boost::intrusive::constant_time_size<false>>;
 late<name_table> names_storage;
 bool names_made;
 
@@ -50,10 +73,8 @@ void unix_name_to(const unix_name& n, socket_address& out) {
 }
 
 unix_socket* find_unix_name(const unix_name& n, const fs::node* node) {
-  for (unix_socket& s : names())
-    if (node ? s.node_.get() == node : s.name_ == n)
-      return &s;
-  return nullptr;
+  auto found = names().find(name_key{node, &n});
+  return found == names().end() ? nullptr : &*found;
 }
 
 result<mem::ref<fs::node>> unix_name_node(const unix_name& n) {
@@ -100,7 +121,7 @@ result<void> unix_socket::bind(const socket_address& local) {
   name_ = wanted;
   node_ = made.take();
   bound_ = true;
-  names().push_back(*this);
+  names().insert(*this);
   return {};
 }
 

@@ -2,10 +2,12 @@
 //
 // A passed descriptor counts like one in the table, so its file stays open although the sender
 // closes it. A socket whose every descriptor lies in queues that nobody can read any more would so
-// live for ever: a cycle. collect() finds those. It runs when a local socket is closed while others
-// are on their way, and when descriptors are passed while many sockets are on their way; a cycle
-// that is made without either is found by the next of them. In any case no more descriptors than
-// RLIMIT_NOFILE are on their way at a time (ETOOMANYREFS), which bounds what is not found yet.
+// live for ever: a cycle. collect() finds those. It looks at every socket that is on its way, so it
+// runs when a local socket is closed or descriptors are passed, but only once for so many of these
+// as there are sockets to look at, divided by a constant: each of them pays for a bounded number. A
+// cycle that nothing of the kind follows is found by the next of them. In any case no more
+// descriptors than RLIMIT_NOFILE are on their way at a time (ETOOMANYREFS), which bounds what is
+// not found yet.
 #include "core/base/late.hh"
 #include "core/net/control_data.hh"
 #include "core/net/unix_socket_internal.hh"
@@ -32,7 +34,9 @@ flight_list& sockets_in_flight() {
   return *flight_storage;
 }
 
-constexpr size_t many_sockets = 64;
+// How many sockets each closing or passing pays for.
+constexpr size_t sockets_paid_for = 64;
+size_t payments; // since collect() ran last; guarded by unix_lock
 
 unix_piece* doomed; // guarded by unix_lock
 bool dropping;      // a thread is in drop_now()
@@ -123,8 +127,8 @@ void unix_rights::left(const unix_piece& p) {
 
 bool unix_rights::too_many() {
   unix_guard guard(unix_lock);
-  if (sockets_in_flight().size() > many_sockets)
-    collect();
+  if (sockets_in_flight().size() > sockets_paid_for)
+    consider_collecting();
   return files_in_flight > posix::descriptors.limit();
 }
 
@@ -146,6 +150,13 @@ void for_each_held(Queues queues, Visitor visit) {
 
 } // namespace
 
+void unix_rights::consider_collecting() {
+  if (++payments * sockets_paid_for < sockets_in_flight().size())
+    return;
+  payments = 0;
+  collect();
+}
+
 void unix_rights::collect() {
   const auto held_by = [](unix_socket& s, auto visit) {
     for_each_held(
@@ -164,7 +175,7 @@ void unix_rights::collect() {
   flight_list& all = sockets_in_flight();
   for (unix_socket& s : all) {
     s.unreached_ = s.in_flight_;
-    s.reachable_ = s.swept_ = false;
+    s.reachable_ = false;
   }
   for (unix_socket& s : all)
     if (is_candidate(s))
@@ -186,15 +197,18 @@ void unix_rights::collect() {
     next = s->next_reachable_;
     held_by(*s, reach);
   }
-  for (auto at = all.begin(); at != all.end();) {
-    unix_socket& s = *at++;
-    if (s.reachable_ || s.swept_)
+  // What nobody reaches, as a chain, since emptying queues changes the list.
+  for (unix_socket& s : all) {
+    if (s.reachable_)
       continue;
-    s.swept_ = true;
-    drop_later(s.take_all_pieces());
-    for (unix_socket* child = s.accepted_first_; child; child = child->next_accepted_)
+    s.next_reachable_ = next;
+    next = &s;
+  }
+  while (unix_socket* s = next) {
+    next = s->next_reachable_;
+    drop_later(s->take_all_pieces());
+    for (unix_socket* child = s->accepted_first_; child; child = child->next_accepted_)
       drop_later(child->take_all_pieces());
-    at = all.begin(); // sockets have left the list
   }
 }
 

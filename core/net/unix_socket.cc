@@ -84,7 +84,7 @@ void unix_socket::closed() {
     listening_ = false;
     read_shut_ = write_shut_ = true;
     drop_later(take_all_pieces());
-    unix_rights::collect();
+    unix_rights::consider_collecting();
     refresh();
   }
   drop_now();

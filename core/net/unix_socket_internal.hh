@@ -15,6 +15,7 @@
 #include "core/net/socket.hh"
 #include "core/net/unix_socket.hh"
 #include <boost/intrusive/list.hpp>
+#include <boost/intrusive/set.hpp>
 #include <string.h>
 #include <sys/un.h>
 
@@ -86,8 +87,8 @@ void drop_later(unix_piece* chain);
 void drop_now();
 
 using unix_name_hook =
-    boost::intrusive::list_base_hook<boost::intrusive::tag<struct by_name>,
-                                     boost::intrusive::link_mode<boost::intrusive::normal_link>>;
+    boost::intrusive::set_base_hook<boost::intrusive::tag<struct by_name>,
+                                    boost::intrusive::link_mode<boost::intrusive::normal_link>>;
 using unix_flight_hook =
     boost::intrusive::list_base_hook<boost::intrusive::tag<struct in_flight>,
                                      boost::intrusive::link_mode<boost::intrusive::normal_link>>;
@@ -116,7 +117,7 @@ public:
 
 private:
   friend struct unix_rights;
-  friend unix_socket* find_unix_name(const unix_name& n, const fs::node* node);
+  friend struct key_of_unix_name;
 
   bool accepting() const override { return listening_; }
   bool is_stream() const { return type() != SOCK_DGRAM; }
@@ -158,8 +159,8 @@ private:
   uint32_t in_flight_ = 0; // how often this socket lies in some queue
   // While collecting: how many of those are not in another candidate's queue.
   uint32_t unreached_ = 0;
-  bool reachable_ = false, swept_ = false;
-  unix_socket* next_reachable_ = nullptr;
+  bool reachable_ = false;
+  unix_socket* next_reachable_ = nullptr; // in a chain while collecting
 };
 
 // Who has that name: by its node if it has one. Lock held.
@@ -175,7 +176,11 @@ struct unix_rights {
   static void left(const unix_piece& p);
   // True if no more may be passed for now.
   static bool too_many();
-  // Drops what only lies in queues nobody can read any more. Lock held; then drop_now().
+  // A local socket is closed, or descriptors are passed: now and then drops what only lies in
+  // queues nobody can read any more. Lock held; then drop_now().
+  static void consider_collecting();
+
+private:
   static void collect();
 };
 
