@@ -12,7 +12,7 @@ $(BUILD)/build.ninja:
 	@cmake --preset release
 
 image: configure
-	@cmake --build $(BUILD) --target image-$(APP)
+	@scripts/image.sh $(BUILD) "$(APP)"
 
 # make ends with status 2 when a recipe fails; so for `run` it becomes what it would have started, and
 # the status is the application's. Where that does not work, it is started.

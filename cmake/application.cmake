@@ -48,37 +48,29 @@ target_compile_options(libc_replacement PRIVATE ${app_flags} -Wall -Wextra -Werr
     -isystem/usr/include/x86_64-linux-gnu/c++/${gcc_version}
     -isystem${gcc_include} -isystem${MUSL_DIR}/include -idirafter/usr/include>)
 
+include("${CMAKE_SOURCE_DIR}/cmake/recipe.cmake")
 function(oblako_app)
-  cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY;ALLOCATOR"
-    "SOURCES;BUILD" ${ARGN})
-  if(NOT app_NAME)
-    message(FATAL_ERROR "oblako_app: NAME is missing in ${OBLAKO_RECIPE_DIR}/recipe.cmake")
-  endif()
+  oblako_read_recipe(${ARGN})
   set(work "${CMAKE_BINARY_DIR}/apps/${app_NAME}")
   set(out "${OBLAKO_IMAGES}/${app_NAME}")
   file(MAKE_DIRECTORY "${work}" "${out}")
-  if(NOT app_ARGS)
-    set(app_ARGS "${app_NAME}")
-  endif()
 
   set(objects "")
   if(app_SOURCES)
-    list(TRANSFORM app_SOURCES PREPEND "${OBLAKO_RECIPE_DIR}/" REGEX "^[^/]")
     add_library(app_${app_NAME} OBJECT ${app_SOURCES})
     target_compile_options(app_${app_NAME} PRIVATE ${app_flags} -Wall
       $<$<COMPILE_LANGUAGE:C>:${app_includes}> $<$<COMPILE_LANGUAGE:CXX>:${app_cxx_includes}>)
     set(objects "$<TARGET_OBJECTS:app_${app_NAME}>")
-  elseif(app_FETCH)
-    oblako_fetch(${app_FETCH} source)
+  else()
+    # Fetched when it is built, so that nobody waits for, or fails by, what he does not build.
+    file(GLOB patches CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/patches/${app_FETCH}/*.patch")
     set(objects "${work}/${app_NAME}.o")
     add_custom_command(OUTPUT "${objects}"
-      COMMAND "${CMAKE_SOURCE_DIR}/scripts/build_app.sh" "${source}" "${work}/source"
+      COMMAND "${CMAKE_SOURCE_DIR}/scripts/build_app.sh" "${app_FETCH}" "${work}/source"
         "${app_PRODUCT}" "${objects}" "${OBLAKO_CC}" "${OBLAKO_CXX}" ${app_BUILD}
       DEPENDS "${OBLAKO_CC}" "${OBLAKO_CXX}" "${CMAKE_SOURCE_DIR}/scripts/build_app.sh"
-        "${OBLAKO_RECIPE_DIR}/recipe.cmake"
+        "${OBLAKO_RECIPE_DIR}/recipe.cmake" "${CMAKE_SOURCE_DIR}/scripts/sources.txt" ${patches}
       COMMENT "Building ${app_NAME}" VERBATIM)
-  else()
-    message(FATAL_ERROR "oblako_app(${app_NAME}): give SOURCES, or FETCH, BUILD and PRODUCT")
   endif()
 
   # The recipe's argv lies in the image as text; the kernel splits it in place.
@@ -126,4 +118,28 @@ oblako_application_arguments:
   # The kernel's objects are named through the archive only: order-only on the target that makes it.
   add_custom_target(image-${app_NAME} DEPENDS "${out}/${app_NAME}.elf")
   add_dependencies(image-${app_NAME} kernel)
+endfunction()
+
+# Sets VARIABLE to what is wrong with the recipe in OBLAKO_RECIPE_DIR, or to nothing.
+function(oblako_check_recipe variable)
+  execute_process(
+    COMMAND "${CMAKE_COMMAND}" "-DOBLAKO_RECIPE_DIR=${OBLAKO_RECIPE_DIR}" "-DOBLAKO_ROOT=${CMAKE_SOURCE_DIR}"
+      -P "${CMAKE_SOURCE_DIR}/cmake/recipe.cmake"
+    OUTPUT_QUIET ERROR_VARIABLE errors RESULT_VARIABLE status)
+  set(wrong "")
+  if(NOT status EQUAL 0)
+    set(wrong "${errors}")
+  endif()
+  set(${variable} "${wrong}" PARENT_SCOPE)
+endfunction()
+
+# The image of the folder's name says what is wrong instead.
+function(oblako_broken_recipe wrong)
+  get_filename_component(name "${OBLAKO_RECIPE_DIR}" NAME)
+  set(text "${CMAKE_BINARY_DIR}/wrong-${name}.txt")
+  file(WRITE "${text}" "${wrong}\n")
+  if(NOT TARGET image-${name})
+    add_custom_target(image-${name} COMMAND cat "${text}" COMMAND false
+      COMMENT "The recipe of ${name} has an error" VERBATIM)
+  endif()
 endfunction()

@@ -5,6 +5,20 @@ execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -print-file-name=include
 execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -dumpversion
   OUTPUT_VARIABLE gcc_version OUTPUT_STRIP_TRAILING_WHITESPACE)
 
+# Boost.Intrusive's containers are part of the kernel's structures: a version that nobody tried may
+# lay them out, or cost, differently.
+set(boost_header /usr/include/boost/version.hpp)
+if(NOT EXISTS ${boost_header})
+  message(FATAL_ERROR "there is no Boost (${boost_header}): scripts/setup.sh installs it")
+endif()
+file(STRINGS ${boost_header} boost_version REGEX "^#define BOOST_VERSION ")
+string(REGEX REPLACE "[^0-9]" "" boost_version "${boost_version}")
+if(boost_version LESS 107400)
+  message(FATAL_ERROR "Boost 1.74 or later is needed, and ${boost_header} is of ${boost_version}")
+elseif(NOT boost_version EQUAL 107400)
+  message(WARNING "Boost is ${boost_version}; the kernel is tested with 1.74 (107400)")
+endif()
+
 # No padding in front of functions, loops and jump targets, which -O2 would put there: a seventh of
 # the code it makes, to be loaded by every image and run through by many loops. Linux does not pad
 # its loops and jump targets either.

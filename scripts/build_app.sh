@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds an application with its own build system in a copy of its source.
-# Usage: build_app.sh SOURCE COPY PRODUCT OBJECT CC CXX COMMAND...; COMMAND runs in the copy with CC
-# and CXX set, PRODUCT (relative to it) becomes OBJECT. The log stands beside the copy.
+# Usage: build_app.sh SOURCE COPY PRODUCT OBJECT CC CXX COMMAND...; SOURCE is a name that
+# scripts/fetch.sh knows, COMMAND runs in the copy with CC and CXX set, PRODUCT (relative to it)
+# becomes OBJECT. The log stands beside the copy.
 set -euo pipefail
-source_dir=$1 copy=$2 product=$3 object=$4
+source_dir=$("$(dirname "$0")/fetch.sh" "$1") copy=$2 product=$3 object=$4
 export CC=$5 CXX=$6
 shift 6
 rm -rf "$copy"

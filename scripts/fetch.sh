@@ -50,12 +50,12 @@ with_apt() {
     -o Acquire::Languages=none "$@"
 }
 
-# The newest version of a source package that is made from exactly this tarball: the Debian
-# revision may have moved on, or the archive may hold a newer upstream beside ours.
-version_with_tarball() {
+# The versions of a source package that are made from exactly this tarball, the newest first: the
+# Debian revision may have moved on, or the archive may hold a newer upstream beside ours.
+versions_with_tarball() {
   { with_apt apt-cache showsrc "$1" 2>/dev/null || true; } | awk -v tarball="$2" -v sha="$3" '
     /^Version:/ { version = $2 }
-    $1 == sha && $3 == tarball { print version }' | sort -Vr | head -n 1
+    $1 == sha && $3 == tarball { print version }' | sort -Vru
 }
 
 read_lists() {
@@ -65,7 +65,7 @@ read_lists() {
 }
 
 download() { # package tarball sha256
-  local package=$1 tarball=$2 sha=$3 version dir attempt
+  local package=$1 tarball=$2 sha=$3 version versions dir attempt
   local missing="$tarball is not in the cache and cannot be fetched"
   command -v apt-get >/dev/null || die "$missing: there is no apt-get here"
   [ -d "$apt/parts" ] || read_lists
@@ -73,15 +73,17 @@ download() { # package tarball sha256
   # Lists from an earlier day may name a revision that the archive has dropped since.
   for attempt in 1 2; do
     [ "$attempt" = 1 ] || read_lists
-    version=$(version_with_tarball "$package" "$tarball" "$sha")
-    [ -n "$version" ] || continue
-    say "fetching $package=$version"
-    (cd "$dir" && with_apt apt-get -q source --download-only "$package=$version") \
-      >"$apt/log" 2>&1 && break
+    versions=$(versions_with_tarball "$package" "$tarball" "$sha")
+    # A mirror may list a revision that it does not have (yet); an older one brings the same tarball.
+    for version in $versions; do
+      say "fetching $package=$version"
+      (cd "$dir" && with_apt apt-get -q source --download-only "$package=$version") \
+        >"$apt/log" 2>&1 && break 2
+    done
   done
   if [ ! -e "$dir/$tarball" ]; then
     grep -E '^(E:|Err)' "$apt/log" | tail -n 3 >&2 || true
-    [ -n "$version" ] || missing="$missing: no archive offers it"
+    [ -n "$versions" ] || missing="$missing: no archive offers it"
     die "$missing (is the network there?)"
   fi
   check "$dir/$tarball" "$sha" || die "$tarball: wrong checksum, refused"

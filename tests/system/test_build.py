@@ -1,5 +1,6 @@
 """What the build promises: the same bytes from the same commit, wherever it lies."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -54,3 +55,45 @@ def test_the_kernel_may_not_lean_on_the_applications_libraries(tmp_path):
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode != 0 and "__udivti3" in done.stdout
     assert not (tmp_path / "libkernel.a").exists()
+
+
+def make_image(folder, app):
+    done = subprocess.run(["make", "image", f"APP={app}"], cwd=folder, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
+def test_an_unknown_application_is_answered_with_those_there_are(app):
+    app("hello")
+    status, output = make_image(ROOT, "no-such")
+    assert status != 0
+    assert "there is no application 'no-such'; there are: hello httpd" in output
+
+
+@pytest.fixture
+def broken_recipe(app):
+    app("hello")
+    folder = ROOT / "apps" / "test-broken-recipe"
+    folder.mkdir()
+
+    def write(text):
+        (folder / "recipe.cmake").write_text(text)
+
+    yield write
+    shutil.rmtree(folder)
+    make_image(ROOT, "hello")
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("oblako_app(NAME test-broken-recipe SOURCES a.c", "Parse error"),
+    ("oblako_app(NAME test-broken-recipe SOURCES a.c)", "a.c is not there"),
+    ("oblako_app(NAME hello SOURCES hello.c)", "SOURCES"),
+    ("oblako_app(NAME test-broken-recipe FETCH nothing BUILD make PRODUCT a)", "no line for nothing"),
+    ("oblako_app(NAME test-broken-recipe PROT 5)", "PROT"),
+])
+def test_a_broken_recipe_breaks_its_own_application_only(broken_recipe, text, complaint):
+    broken_recipe(text)
+    status, output = make_image(ROOT, "hello")
+    assert status == 0, output
+    status, output = make_image(ROOT, "test-broken-recipe")
+    assert status != 0 and complaint in output.replace("\n ", ""), output
