@@ -1,5 +1,6 @@
 """What the build promises: the same bytes from the same commit, wherever it lies."""
 
+import re
 import shutil
 import subprocess
 
@@ -97,3 +98,10 @@ def test_a_broken_recipe_breaks_its_own_application_only(broken_recipe, text, co
     assert status == 0, output
     status, output = make_image(ROOT, "test-broken-recipe")
     assert status != 0 and complaint in output.replace("\n ", ""), output
+
+
+def test_the_documents_say_what_the_build_says(app):
+    numbers = re.search(r"\S+/lib/syscalls\.txt", (ROOT / "build/cmake/build.ninja").read_text())[0]
+    report = subprocess.run([ROOT / "scripts/report_syscalls.py", app("redis").symbols, numbers],
+                            text=True, capture_output=True, check=True).stdout.splitlines()[0]
+    assert f"\n    {report}\n" in (ROOT / "docs/adding-an-app.md").read_text()
