@@ -207,6 +207,10 @@ void* allocate_buffer(size_t bytes) {
   return allocate_of(bytes, first_buffer_class);
 }
 
+void* allocate_buffer_object(size_t bytes) {
+  return buffers.held() < buffers.limit() ? allocate_buffer(bytes) : nullptr;
+}
+
 void* allocate_zeroed(size_t bytes) {
   return cleared(allocate(bytes), bytes);
 }

@@ -61,11 +61,15 @@ private:
   T* p_ = nullptr;
 };
 
+// The same for a whole object, such as a socket: nullptr also when buffers have come to their
+// limit.
+void* allocate_buffer_object(size_t bytes);
+
 // A class that says `using counts_as_buffer = void;` is allocated as one.
 template <class T>
 void* allocate_object() {
   if constexpr (requires { typename T::counts_as_buffer; })
-    return allocate_buffer(sizeof(T));
+    return allocate_buffer_object(sizeof(T));
   else
     return allocate(sizeof(T));
 }

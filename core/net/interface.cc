@@ -288,6 +288,24 @@ err_t link_output(netif* n, pbuf* p) {
 
 } // namespace
 
+size_t packet_memory(const pbuf& first) {
+  size_t bytes = 0;
+  for (const pbuf* p = &first; p; p = p->next) {
+    if (p->flags & PBUF_FLAG_IS_CUSTOM) {
+      const auto& piece = *reinterpret_cast<const lent_piece*>(p);
+      // Each piece of a frame holds the whole of it; the first counts.
+      if (piece.custom.custom_free_function != free_piece)
+        bytes += p->len;
+      else if (&piece == &piece.owner->first)
+        bytes += piece.owner->held;
+    } else {
+      bytes += p->size_class < packet_list_count ? packet_lists[p->size_class].size()
+                                                 : align_up(sizeof(pbuf) + p->len, page_size);
+    }
+  }
+  return bytes;
+}
+
 bool is_ours(const netif* n) {
   return n->linkoutput == link_output;
 }

@@ -4,13 +4,19 @@
 // Context: everything here runs under the stack's lock, except net::attach() at boot.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
+
+struct pbuf;
 
 namespace oblako::net {
 
 // Brings up the devices attached so far: addresses from the command line or by DHCP.
 void start_interfaces();
 bool have_interfaces();
+
+// The memory that a packet holds: its buffers, and of a frame on loan the device's.
+size_t packet_memory(const pbuf& p);
 
 // Takes a bounded batch of frames from every device. Returns how many.
 unsigned receive_frames();

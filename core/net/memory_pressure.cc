@@ -122,7 +122,8 @@ bool run_memory_pressure(uint64_t now) {
   log_resets(now);
   if (may_connect())
     let_more_in();
-  due = is_short ? now + sweep_period : time::no_deadline;
+  // Without connections there is nothing to sweep; look_at_memory() begins again.
+  due = is_short && connections.count != 0 ? now + sweep_period : time::no_deadline;
   timers_changed = true;
   return true;
 }
@@ -205,6 +206,12 @@ size_t held_out_of_sequence(const tcp_pcb& c, size_t most) {
 }
 
 } // namespace
+
+// Those of both families may be so many each. One takes a packet buffer at least.
+extern "C" uint16_t oblako_most_fragments() {
+  constexpr size_t most = 256, fewest = 8, of_each = 2048;
+  return static_cast<uint16_t>(min_of(most, mem::buffers.share(fewest * of_each) / of_each));
+}
 
 extern "C" u8_t oblako_tcp_may_take(const tcp_pcb* c, u32_t sequence, u32_t bytes) {
   if (!c->callback_arg)

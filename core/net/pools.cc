@@ -1,6 +1,7 @@
 // Free lists for what every packet takes and gives back: TCP segments, packet buffers and the other
 // fixed structures of lwIP. Taking from a list and giving back costs a few instructions; what a
 // list does not hold comes from and goes to the kernel heap. Guarded by the stack's lock.
+#include "core/mem/buffer_account.hh"
 #include "core/net/packet_lists.hh"
 #include "hooks.h"
 #include "lwip/dhcp.h"
@@ -47,7 +48,10 @@ using namespace oblako::net;
 
 extern "C" {
 
+// Packets that wait for a neighbour's address are dropped while memory is short.
 void* memp_malloc(memp_t type) {
+  if ((type == MEMP_ARP_QUEUE || type == MEMP_ND6_QUEUE) && mem::buffers.is_short())
+    return nullptr;
   return structures[type].take();
 }
 

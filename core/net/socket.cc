@@ -1,5 +1,7 @@
 #include "core/net/socket.hh"
 
+#include "core/mem/buffer_account.hh"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -40,10 +42,14 @@ result<void> give_timeout(void* value, socklen_t& length, uint64_t timeout) {
   return give_option(value, length, &t, sizeof t);
 }
 
-// Linux doubles what is asked for and reports the double.
+// Linux doubles what is asked for and reports the double. No socket may ask for more than all
+// buffers together may hold before memory is short.
 uint32_t buffer_size(int asked) {
-  const uint32_t bytes = asked < 0 ? largest_buffer : static_cast<uint32_t>(asked) * 2;
-  return min_of(max_of(bytes, smallest_buffer), largest_buffer);
+  const auto most =
+      static_cast<uint32_t>(min_of<uint64_t>(largest_buffer, mem::buffers.pressure()));
+  const uint32_t bytes =
+      asked < 0 ? most : static_cast<uint32_t>(min_of<int64_t>(int64_t{asked} * 2, most));
+  return max_of(bytes, smallest_buffer);
 }
 
 } // namespace

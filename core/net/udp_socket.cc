@@ -1,9 +1,12 @@
 #include "core/net/udp_socket.hh"
 
+#include "core/mem/buffer_account.hh"
 #include "core/net/control_data.hh"
+#include "core/net/interface.hh"
 #include "core/net/interface_query.hh"
 #include "core/net/path_mtu.hh"
 #include "core/net/poller.hh"
+#include "core/net/port.hh"
 #include "core/net/stack.hh"
 #include "lwip/netif.h"
 #include <netinet/in.h>
@@ -16,8 +19,6 @@ namespace {
 
 constexpr uint32_t default_buffer = 212992; // Linux's
 constexpr size_t largest_datagram = 65507;
-// What a queued datagram costs beside its data.
-constexpr uint32_t datagram_overhead = 256;
 
 // As on Linux: SO_REUSEADDR on both, or SO_REUSEPORT on both, lets them share it.
 bool address_taken(const udp_pcb* self, const ip_addr_t& ip, uint16_t port, bool reuse_address,
@@ -101,12 +102,24 @@ void udp_socket::close_block() {
   refresh();
 }
 
+// All the memory that a datagram takes while it waits.
+uint32_t udp_socket::cost_of(const pbuf& data) {
+  return static_cast<uint32_t>(packet_memory(data) + sizeof(datagram));
+}
+
+// One datagram is taken however short memory is.
+bool udp_socket::may_queue(uint32_t cost) const {
+  return !read_shut_ &&
+         (!first_ || queued_bytes_ + cost <=
+                         min_of<size_t>(settings_.receive_buffer, mem::buffers.share(least_share)));
+}
+
 void udp_socket::drop_first() {
   datagram* d = first_;
   first_ = d->next;
   if (!first_)
     last_ = nullptr;
-  queued_bytes_ -= d->data->tot_len + datagram_overhead;
+  queued_bytes_ -= cost_of(*d->data);
   pbuf_free(d->data);
   mem::release_sized(d, sizeof *d);
 }
@@ -356,10 +369,15 @@ err_t udp_socket::transmit(pbuf* data, const endpoint& target, const sending& ho
 
 void udp_socket::on_receive(void* self, udp_pcb*, pbuf* data, const ip_addr_t* from, u16_t port) {
   auto* s = static_cast<udp_socket*>(self);
-  const uint32_t cost = data->tot_len + datagram_overhead;
-  auto* d = s->read_shut_ || s->queued_bytes_ + cost > s->settings_.receive_buffer
-                ? nullptr
-                : static_cast<datagram*>(mem::allocate_buffer(sizeof(datagram)));
+  // Behind others, a small one does not keep a large receive buffer.
+  if (s->first_ && cost_of(*data) > 2u * data->tot_len + sizeof(datagram))
+    if (pbuf* copy = pbuf_clone(PBUF_RAW, PBUF_RAM, data)) {
+      pbuf_free(data);
+      data = copy;
+    }
+  const uint32_t cost = cost_of(*data);
+  auto* d =
+      s->may_queue(cost) ? static_cast<datagram*>(mem::allocate_buffer(sizeof(datagram))) : nullptr;
   if (!d) {
     pbuf_free(data);
     return;

@@ -71,6 +71,8 @@ private:
   error take_error() override;
   result<void> set_ip_option(int level, int name, int value);
   result<size_t> take(message& m);
+  static uint32_t cost_of(const pbuf& data);
+  bool may_queue(uint32_t cost) const;
   void drop_first();
   void close_block();
   void refresh(uint32_t again = 0);

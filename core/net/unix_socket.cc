@@ -37,7 +37,7 @@ uint32_t unix_socket::current_events() const {
     bits |= input;
   if (ended)
     bits |= EPOLLRDHUP;
-  if (!peer_ || peer_->queued_ < unix_queue_limit || write_shut_)
+  if (!peer_ || peer_->has_room() || write_shut_)
     bits |= output;
   if (is_stream() && (peer_gone || !was_connected_ || (read_shut_ && write_shut_)))
     bits |= EPOLLHUP;
@@ -123,6 +123,7 @@ result<long> unix_socket::control(unsigned long request, void* app_argument) {
   int bytes = 0;
   {
     unix_guard guard(unix_lock);
+    // On its way out is also what a receiver's memory is taken for beside the data, as on Linux.
     if (request == TIOCOUTQ)
       bytes = peer_ ? static_cast<int>(peer_->queued_) : 0;
     else

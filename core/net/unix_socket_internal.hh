@@ -12,6 +12,7 @@
 #pragma once
 
 #include "core/fs/node.hh"
+#include "core/mem/buffer_account.hh"
 #include "core/net/socket.hh"
 #include "core/net/unix_socket.hh"
 #include <boost/intrusive/list.hpp>
@@ -122,7 +123,13 @@ private:
   bool accepting() const override { return listening_; }
   bool is_stream() const { return type() != SOCK_DGRAM; }
   bool keeps_boundaries() const { return type() != SOCK_STREAM; }
-  uint32_t cost_of(const unix_piece& p) const;
+  // All the memory that a piece takes.
+  static uint32_t cost_of(const unix_piece& p);
+  // True while it may be sent another piece: up to its limit, or its share of what is left for
+  // buffers. The first is taken in any case.
+  bool has_room() const {
+    return queued_ < min_of<size_t>(unix_queue_limit, mem::buffers.share(1));
+  }
 
   uint32_t current_events() const;
   void refresh(uint32_t again = 0);
@@ -146,7 +153,7 @@ private:
   mem::ref<unix_socket> peer_; // broken by whichever side is closed first
   unix_piece* first_ = nullptr;
   unix_piece* last_ = nullptr;
-  uint32_t queued_ = 0;
+  uint32_t queued_ = 0; // what the pieces take
   bool bound_ = false, binding_ = false, listening_ = false, was_connected_ = false;
   bool finished_ = false, read_shut_ = false, write_shut_ = false;
   int backlog_ = 0, waiting_ = 0;

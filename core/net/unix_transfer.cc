@@ -62,8 +62,9 @@ void free_piece(unix_piece* p) {
   mem::release(p);
 }
 
-uint32_t unix_socket::cost_of(const unix_piece& p) const {
-  return p.end - p.begin + (keeps_boundaries() ? uint32_t{sizeof(unix_piece)} : 0);
+uint32_t unix_socket::cost_of(const unix_piece& p) {
+  return p.end - p.begin + static_cast<uint32_t>(sizeof(unix_piece)) +
+         (p.files ? static_cast<uint32_t>(sizeof(passed_files)) : 0);
 }
 
 void unix_socket::append(unix_piece* p) {
@@ -135,7 +136,7 @@ result<size_t> unix_socket::send_once(message& m, mem::unique<passed_files>& fil
       to = found.take();
       if (to->read_shut_)
         failed = error::pipe;
-      else if (to->queued_ >= unix_queue_limit)
+      else if (!to->has_room())
         failed = error::again;
     }
   }
@@ -214,6 +215,7 @@ result<size_t> unix_socket::take(message& m, attachments& found) {
         found.files = copied.take();
     } else if (carries) {
       unix_rights::left(*p);
+      queued_ -= static_cast<uint32_t>(sizeof(passed_files));
       found.files = std::move(p->files);
     }
     unix_piece* next = p->next;

@@ -70,7 +70,7 @@ result<void> fd_table::grow_to_hold(uint32_t number) {
   while (size <= number)
     size *= 2;
   const size_t slot_bytes = size * sizeof(file*), bit_bytes = bitmap_words(size) * 8;
-  auto* memory = static_cast<uint8_t*>(mem::allocate_zeroed(slot_bytes + bit_bytes));
+  auto* memory = static_cast<uint8_t*>(mem::allocate_buffer_zeroed(slot_bytes + bit_bytes));
   if (!memory)
     return error::nomem;
   void* discard = memory;

@@ -68,7 +68,6 @@ void pipe_buffer::detach(pipe_end& e) {
 
 result<size_t> pipe_buffer::take(mem::io_buffers& to) {
   guard g(lock_);
-  const bool was_tight = space() < atomic_size;
   size_t done = 0;
   while (to.remaining() && available()) {
     uint8_t*& page = page_at(read_);
@@ -91,7 +90,7 @@ result<size_t> pipe_buffer::take(mem::io_buffers& to) {
     if (got != n)
       break;
   }
-  if (done && was_tight)
+  if (done && __atomic_exchange_n(&tight_, false, __ATOMIC_SEQ_CST))
     notify(false, writable_events);
   return done;
 }
@@ -100,8 +99,11 @@ result<size_t> pipe_buffer::take(mem::io_buffers& to) {
 result<size_t> pipe_buffer::put(mem::io_buffers& from, size_t at_least) {
   guard g(lock_);
   size_t done = 0;
-  if (space() < at_least)
-    return done;
+  if (space() < at_least) {
+    note_tight();
+    if (space() < at_least) // again: who has read in between did not see the note
+      return done;
+  }
   while (from.remaining() && space()) {
     uint8_t*& page = page_at(written_);
     if (!page && !(page = static_cast<uint8_t*>(mem::allocate_buffer(page_size)))) {
@@ -122,6 +124,8 @@ result<size_t> pipe_buffer::put(mem::io_buffers& from, size_t at_least) {
     if (*moved != n)
       break;
   }
+  if (from.remaining())
+    note_tight();
   if (done)
     notify(true, readable_events);
   return done;
@@ -225,6 +229,8 @@ uint32_t pipe_end::poll_events() {
   if (writes) {
     if (!pipe_->has_readers())
       events |= EPOLLERR;
+    if (pipe_->space() < pipe_buffer::atomic_size)
+      pipe_->note_tight();
     if (pipe_->space() >= pipe_buffer::atomic_size)
       events |= writable_events;
   }

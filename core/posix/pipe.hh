@@ -1,7 +1,8 @@
-// Pipes and FIFOs: 64 kB of bytes between open ends. Writes of up to 4096 bytes (PIPE_BUF) go in
-// whole or not at all.
+// Pipes and FIFOs: up to 64 kB of bytes between open ends. Writes of up to 4096 bytes (PIPE_BUF) go
+// in whole or not at all.
 #pragma once
 
+#include "core/mem/buffer_account.hh"
 #include "core/posix/file.hh"
 
 namespace oblako::posix {
@@ -21,7 +22,14 @@ public:
     return static_cast<size_t>(__atomic_load_n(&written_, __ATOMIC_ACQUIRE) -
                                __atomic_load_n(&read_, __ATOMIC_ACQUIRE));
   }
-  size_t space() const { return capacity - available(); }
+  size_t space() const {
+    const size_t limit = may_hold(), there = available();
+    return there < limit ? limit - there : 0;
+  }
+  // What it may hold now: with memory short as little as a page (core/mem/buffer_account.hh).
+  static size_t may_hold() { return min_of(capacity, mem::buffers.share(atomic_size)); }
+  // A writer has found too little space; the next who reads wakes it, whatever the limit is then.
+  void note_tight() { __atomic_store_n(&tight_, true, __ATOMIC_SEQ_CST); }
   bool has_writers() const { return __atomic_load_n(&writers_, __ATOMIC_ACQUIRE) != 0; }
   bool has_readers() const { return __atomic_load_n(&readers_, __ATOMIC_ACQUIRE) != 0; }
 
@@ -49,6 +57,7 @@ private:
   uint8_t* pages_[page_count] = {}; // by position; null where nothing is stored
   uint32_t readers_ = 0, writers_ = 0;
   uint64_t readers_seen_ = 0, writers_seen_ = 0;
+  bool tight_ = false; // atomic
   pipe_end* ends_ = nullptr;
 
   sched::wait_queue opened_;

@@ -97,6 +97,9 @@ void* allocate_buffer(size_t bytes) {
   }
   return p;
 }
+void* allocate_buffer_object(size_t bytes) {
+  return buffers.held() < buffers.limit() ? allocate_buffer(bytes) : nullptr;
+}
 void* allocate_buffer_zeroed(size_t bytes) {
   void* p = allocate_buffer(bytes);
   if (p)

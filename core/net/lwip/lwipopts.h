@@ -47,7 +47,12 @@
 #define LWIP_IPV4 1
 #define IP_REASSEMBLY 1
 #define IP_FRAG 1
-#define IP_REASS_MAX_PBUFS 256
+/* How many fragments may wait: as memory allows (core/net/memory_pressure.cc). */
+#ifdef __cplusplus
+extern "C"
+#endif
+uint16_t oblako_most_fragments(void);
+#define IP_REASS_MAX_PBUFS oblako_most_fragments()
 #define MEMP_NUM_REASSDATA 16
 #define IP_DEFAULT_TTL 64
 #define IP_SOF_BROADCAST 1
