@@ -30,13 +30,16 @@ def pvh_entry(elf):
 
 class System:
     """`answers`: None for a system that is done when it has ended, else the line on its console
-    behind which it answers a PING. `marks`: {name: address} of what a boot goes through."""
+    behind which it answers a PING. `marks`: {name: address} of what a boot goes through. `good`:
+    QEMU's exit statuses that say that all went well."""
 
-    def __init__(self, name, command, *, answers=None, marks=None, files=(), symbols=None):
+    def __init__(self, name, command, *, answers=None, marks=None, files=(), symbols=None,
+                 good=(0, 1)):
         self.name, self.command, self.answers = name, command, answers
         self.marks = {k: v for k, v in (marks or {}).items() if v}
         self.files, self.symbols = [str(f) for f in files], symbols or {}
         self.counts = {}
+        self.good = good
 
     def image_bytes(self):
         return sum(os.path.getsize(f) for f in self.files)
@@ -49,7 +52,7 @@ class System:
         try:
             if self.answers is None:
                 text = qemu.communicate()[0]
-                if qemu.returncode not in (0, 1):
+                if qemu.returncode not in self.good:
                     raise RuntimeError(f"{self.name} ended with {qemu.returncode}: {text[-300:]}")
                 return None
             text = b""
@@ -132,6 +135,7 @@ def ours(name):
     return System(f"oblako/{name}",
                   vm.qemu_command(app.image, memory=app.memory, append=append, **how),
                   answers=ANSWERS.get(app.probe), files=[app.image], symbols=symbols,
+                  good=[vm.SUCCESS],
                   marks=marks_of(app.symbols, first_instruction="pvh_entry", main="main",
                                  listen="oblako_stage_listen"))
 

@@ -288,7 +288,7 @@ def serve(qemu, console):
                 inputs.pop()
 
 
-def run(app, command, network):
+def run(app, command, network, machine):
     symbols = Symbols(app.symbols)
     started = time.monotonic()
     qemu = vm.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -308,7 +308,9 @@ def run(app, command, network):
             qemu.kill()
         symbols.close()
     complaints.join(1)
-    status = vm.exit_status(code)
+    status = vm.exit_status(code, machine)
+    if vm.was_reset(code, machine):
+        say("the machine was reset without a word: a triple fault")
     if complaints.kvm_gave_up:
         say("KVM cannot interpret an instruction of this image: ACCEL=tcg emulates it")
     if status:
@@ -376,7 +378,7 @@ def main():
     command = vm.qemu_command(app.image, machine=machine, accel=accel, memory=memory, cpus=cpus,
                               netdev=network.netdev, mac=network.mac, append=line)
     try:
-        status = debug(app, command, network) if arguments.gdb else run(app, command, network)
+        status = debug(app, command, network) if arguments.gdb else run(app, command, network, machine)
     finally:
         network.close()
         if capture:

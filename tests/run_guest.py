@@ -65,8 +65,9 @@ class Outcome:
 def boot(name, wants):
     """(console, exit status or None after the time limit)"""
     app = vm.App(f"guest-{name}", ROOT / "build" / "guest")
+    machine = wants.get("machine", "microvm")
     command = vm.qemu_command(
-        app.image, machine=wants.get("machine", "microvm"), accel=vm.accelerator()[0],
+        app.image, machine=machine, accel=vm.accelerator()[0],
         memory=int(wants.get("mem", app.memory)), cpu=wants.get("cpu"),
         netdev=slirp() if "net" in wants else None, rng="rng" in wants,
         append=vm.command_line(str(wants.get("options", "")).split(), wants.get("args", "")))
@@ -80,7 +81,7 @@ def boot(name, wants):
         timer.cancel()
         if qemu.poll() is None:
             qemu.kill()
-    return console, app, None if code == -9 else vm.exit_status(code)
+    return console, app, None if code == -9 else vm.exit_status(code, machine)
 
 
 def run(name, source, verbose):

@@ -75,8 +75,8 @@ private:
 // A random number from RDRAND (RDSEED where present). False if the CPU has neither or ran dry.
 bool hardware_random(uint64_t& value);
 
-// Ends the VM. Status 0 powers off; any other status reaches the host through isa-debug-exit
-// (QEMU's exit status is (status << 1) | 1) or, where that is missing, a pvpanic event or reset.
+// Ends the VM. Status 0 powers off; of any other status seven bits reach the host through
+// isa-debug-exit (scripts/vmkit/vm.py). Where that is missing, failure is a pvpanic event or reset.
 [[noreturn]] void power_off(int status);
 [[noreturn]] void reboot();
 

@@ -119,10 +119,27 @@ def start(command, **kwargs):
                             preexec_fn=_before_exec, bufsize=0, **kwargs)
 
 
-def exit_status(code):
-    """The application's exit status from QEMU's: power-off is 0; a value v written to
-    isa-debug-exit makes QEMU end with 2v+1 (8 bits). 1 is also QEMU's own failure to start, and no
-    image writes a 0, so that stays 1."""
+# What isa-debug-exit is given for success (arch/x64/power.cc), and QEMU's exit status from it.
+SUCCESS_VALUE = 90
+SUCCESS = SUCCESS_VALUE * 2 + 1
+# Our status for a machine that ended without a word: it was reset.
+RESET = 71  # EX_OSERR
+
+
+def was_reset(code, machine):
+    """True for QEMU's exit status 0 where no image ends in order like that: a triple fault. With ACPI
+    0 is a power-off in order."""
+    return code == 0 and "acpi=off" in MACHINES[machine][0]
+
+
+def exit_status(code, machine="microvm"):
+    """The application's exit status from QEMU's. A value v written to isa-debug-exit makes QEMU end
+    with 2v+1 (8 bits). 1 is also QEMU's own failure to start, and no image writes a 0, so that
+    stays 1."""
+    if was_reset(code, machine):
+        return RESET
+    if code == SUCCESS:
+        return 0
     if code < 0:
         return 128 - code
     if code > 1 and code % 2 == 1:

@@ -27,6 +27,7 @@ class Guest:
     def __init__(self, app, *, network=None, machine="microvm", memory=None, options="", args="",
                  limit=120, static=True, neighbour=True, image=None, accel=None, faults=None, **qemu):
         self.app = app
+        self.machine = machine
         self.relay = None
         self.namespace = network if isinstance(network, netns.Namespace) else None
         self.address = None
@@ -121,7 +122,7 @@ class Guest:
             raise AssertionError(f"still running after {timeout} s:\n{self.tail()}") from None
         self._reader.join(5)
         assert not self.timed_out, f"ran into its time limit:\n{self.tail()}"
-        return vm.exit_status(code)
+        return vm.exit_status(code, self.machine)
 
     def type(self, keys):
         self.qemu.stdin.write(keys)
