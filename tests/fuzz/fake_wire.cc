@@ -24,7 +24,7 @@ uint32_t get32(const uint8_t* at) {
 } // namespace
 
 void wire::deliver(const bytes& frame, net::checksum_state checksum, size_t piece) {
-  auto* r = new received{{}, checksum};
+  auto* r = new received{{}, frame.size(), checksum};
   if (piece == 0 || frame.size() / piece + 1 > max_pieces)
     piece = frame.size() ? frame.size() : 1;
   size_t at = 0;
@@ -36,6 +36,7 @@ void wire::deliver(const bytes& frame, net::checksum_state checksum, size_t piec
     r->pieces.push_back(std::move(b));
     at += n;
   } while (at < frame.size());
+  waiting_bytes_ += frame.size();
   waiting_.push_back(r);
 }
 
@@ -44,6 +45,7 @@ bool wire::receive(net::received_frame& out) {
     return false;
   received* r = waiting_.front();
   waiting_.pop_front();
+  waiting_bytes_ -= r->length;
   out.cookie = r;
   out.data = r->pieces[0].data() + front;
   out.length = static_cast<uint32_t>(r->pieces[0].size() - front - slack);
@@ -108,12 +110,19 @@ void wire::drain() {
   for (received* r : waiting_)
     delete r;
   waiting_.clear();
+  waiting_bytes_ = 0;
   connections.clear();
+  sent_frames.clear();
 }
 
 void wire::learn(const bytes& frame) {
   if (frame.size() < 34)
     return;
+  constexpr size_t quotable = 1514;
+  sent_frames.emplace_front(
+      frame.begin(), frame.begin() + static_cast<ptrdiff_t>(std::min(frame.size(), quotable)));
+  if (sent_frames.size() > most_remembered)
+    sent_frames.pop_back();
   const uint8_t* ip = frame.data() + 14;
   const size_t length = frame.size() - 14;
   if (get16(frame.data() + 12) == 0x86dd && length >= 60) {

@@ -29,10 +29,15 @@ public:
   // Queues a frame, in pieces of `piece` bytes (0: one), for the stack to receive.
   void deliver(const bytes& frame, oblako::net::checksum_state checksum, size_t piece = 0);
   void fill_ring_for(unsigned transmits) { refuse_ = transmits; }
+  // What waits to be received. Units: bytes.
+  size_t waiting_bytes() const { return waiting_bytes_; }
   // Everything sent is done; nothing is queued any more.
   void drain();
 
   std::vector<connection> connections;
+  // The last frames that the stack sent, the newest first, for ICMP errors to quote.
+  static constexpr size_t most_remembered = 64;
+  std::deque<bytes> sent_frames;
   uint32_t dhcp_transaction = 0; // network byte order
   uint8_t our_ip6[16] = {};      // the stack's last link-local source address
 
@@ -63,6 +68,7 @@ public:
 private:
   struct received {
     std::vector<bytes> pieces;
+    size_t length;
     oblako::net::checksum_state checksum;
   };
   struct sent {
@@ -74,6 +80,7 @@ private:
 
   uint8_t number_;
   unsigned refuse_ = 0;
+  size_t waiting_bytes_ = 0;
   std::deque<received*> waiting_;
   std::deque<sent> sent_;
 };

@@ -79,6 +79,13 @@ inline bytes ipv6(uint8_t next, const bytes& payload, ip6_way way, uint8_t hop_l
   return p;
 }
 
+// What a message's checksum over the pseudo header has to be; its field is zero.
+inline uint16_t checksum6(ip6_way way, uint8_t protocol, const bytes& message) {
+  const uint32_t sum =
+      sum_of(way.from, 16, sum_of(way.to, 16)) + static_cast<uint32_t>(message.size()) + protocol;
+  return checksum_of(sum_of(message.data(), message.size(), sum));
+}
+
 inline bytes tcp_segment(const connection& c, uint8_t flags, uint32_t sequence,
                          uint32_t acknowledged, uint16_t window, bytes options,
                          const bytes& payload) {

@@ -19,14 +19,18 @@
 
 namespace oblako::test {
 
-inline size_t allocations_left = ~size_t{0}; // the next allocation after these fails
-inline std::map<void*, size_t> live;         // what is allocated from the kernel heap
-inline std::map<void*, size_t> charged;      // what of it the account of buffers has
+inline size_t allocations_left = ~size_t{0};   // the next allocation after these fails
+inline size_t failing_allocation = ~size_t{0}; // the one after so many fails, and only that one
+inline std::map<void*, size_t> live;           // what is allocated from the kernel heap
+inline size_t live_bytes;                      // of these
+inline std::map<void*, size_t> charged;        // what of it the account of buffers has
 inline size_t live_frames;
 inline size_t frame_limit = 1u << 20;
 inline uint64_t clock_ns = 1'700'000'000ull * time::ns_per_s;
 
 inline bool may_allocate() {
+  if (failing_allocation != ~size_t{0} && failing_allocation-- == 0)
+    return false;
   if (allocations_left == 0)
     return false;
   if (allocations_left != ~size_t{0})
@@ -78,6 +82,7 @@ void* allocate(size_t bytes) {
     abort();
   memset(p, 0xa5, bytes);
   test::live[p] = bytes;
+  test::live_bytes += bytes;
   return p;
 }
 void* allocate_zeroed(size_t bytes) {
@@ -109,12 +114,15 @@ void* allocate_buffer_zeroed(size_t bytes) {
 void release(void* memory) {
   if (!memory)
     return;
-  if (!test::live.erase(memory))
+  const auto entry = test::live.find(memory);
+  if (entry == test::live.end())
     log::panic("released what was not allocated");
   if (const auto c = test::charged.find(memory); c != test::charged.end()) {
     buffers.discharge(c->second);
     test::charged.erase(c);
   }
+  test::live_bytes -= entry->second;
+  test::live.erase(entry);
   free(memory);
 }
 void release_sized(void* memory, size_t bytes) {

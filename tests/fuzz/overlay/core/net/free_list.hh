@@ -9,7 +9,7 @@ namespace oblako::net {
 class free_list {
 public:
   constexpr free_list(uint16_t size, uint16_t) : size_(size) {}
-  void* take() { return mem::allocate(size_); }
+  void* take() { return mem::allocate_buffer(size_); }
   void give(void* memory) { mem::release(memory); }
   uint16_t size() const { return size_; }
 

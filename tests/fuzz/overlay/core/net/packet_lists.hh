@@ -8,6 +8,9 @@
 
 namespace oblako::net {
 
+// There are no lists.
+inline void drop_packet_lists() {}
+
 inline void* take_packet_memory(size_t bytes) {
   return oblako_pbuf_allocate(bytes);
 }
