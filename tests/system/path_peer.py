@@ -2,12 +2,14 @@
 
 import contextlib
 import socket
+import struct
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6ParamProblem,
                                 ICMPv6TimeExceeded, IPv6)
 from scapy.packet import Raw
+from scapy.utils import checksum
 
 from tests.system.guest import GUEST
 from tests.system.raw_peer import GUEST6, Connection, Peer, Peer6, payload_of
@@ -66,6 +68,28 @@ class Path:
         header = UDP(sport=sport, dport=dport, len=size + 8, chksum=0)
         return self._from_guest(header, 17, size + (28 if self.version == 4 else 48))
 
+    def sum_is_right(self, datagram):
+        """UDP's checksum, over all of it."""
+        header = self.address(self.theirs) + self.address(self.ours) + \
+            struct.pack("!II", len(datagram), 17)
+        return checksum(header + datagram) == 0
+
+    def sizes_of(self, number_of_bytes, packets):
+        """The lengths of the packets that a datagram to us comes in, as they lie on the wire, and
+        whether any of them may be cut further."""
+        sizes, may_be_cut, seen = [], False, 0
+        for p in packets:
+            if self.version == 4 and p.proto == 17:
+                sizes.append(p.len)
+                may_be_cut |= not p.flags.DF
+                seen += p.len - 20
+            elif self.version == 6 and p.nh in (17, 44):
+                sizes.append(p.plen + 40)
+                seen += p.plen - 8 * (p.nh == 44)
+            if seen >= number_of_bytes + 8:
+                break
+        return sizes, may_be_cut
+
     def _from_guest(self, header, protocol, size):
         if self.version == 4:
             ip = IP(src=self.theirs, dst=self.ours, proto=protocol, len=size, flags="DF", id=7)
@@ -99,7 +123,7 @@ class Path:
 
     def connection(self, port=ECHO, **how):
         c = Connection(self.peer, port, **how)
-        c.open(options=[("MSS", 1460)])
+        c.syn = c.open(options=[("MSS", 1460)])
         return c
 
     def in_flight(self, port=SOURCE):
