@@ -44,6 +44,7 @@ class Path:
         self.ours = f"172.44.0.{Path._number}" if version == 4 else f"fd00:44::{Path._number:x}"
         self.theirs = GUEST if version == 4 else GUEST6
         self.nobody = "172.44.0.250" if version == 4 else "fd00:44::ffff"
+        self.everybody = "172.44.0.255" if version == 4 else "ff02::1"
         self.peer = (Peer if version == 4 else Peer6)(guest, address=self.ours)
 
     def close(self):
@@ -67,6 +68,11 @@ class Path:
         """The headers of one of `size` bytes that the guest has sent."""
         header = UDP(sport=sport, dport=dport, len=size + 8, chksum=0)
         return self._from_guest(header, 17, size + (28 if self.version == 4 else 48))
+
+    def is_fragment(self, packet):
+        if self.version == 4:
+            return packet.frag != 0 or bool(packet.flags.MF)
+        return packet.nh == 44
 
     def sum_is_right(self, datagram):
         """UDP's checksum, over all of it."""
@@ -97,13 +103,13 @@ class Path:
             ip = IPv6(src=self.theirs, dst=self.ours, nh=protocol, plen=size - 40)
         return bytes(ip / header)
 
-    def error(self, kind, quoted, code=0, mtu=0, checksum=None):
+    def error(self, kind, quoted, code=0, mtu=0, checksum=None, to=None):
         """Sends an ICMP error: "too big", "unreachable", "exceeded" or "problem"."""
         if self.version == 4:
             types = {"too big": 3, "unreachable": 3, "exceeded": 11, "problem": 12}
             report = ICMP(type=types[kind], code=4 if kind == "too big" else code, nexthopmtu=mtu,
                           chksum=checksum)
-            ip = IP(src=ROUTER[4], dst=self.theirs)
+            ip = IP(src=ROUTER[4], dst=to or self.theirs)
             quoted = quoted[:28]
         else:
             report = {"too big": ICMPv6PacketTooBig(mtu=mtu),
@@ -111,7 +117,7 @@ class Path:
                       "exceeded": ICMPv6TimeExceeded(code=code),
                       "problem": ICMPv6ParamProblem(code=code)}[kind]
             report.cksum = checksum
-            ip = IPv6(src=ROUTER[6], dst=self.theirs)
+            ip = IPv6(src=ROUTER[6], dst=to or self.theirs)
         self.peer.send(ip / report / Raw(quoted))
 
     def too_big(self, quoted, mtu):
@@ -138,6 +144,7 @@ class Path:
         while len(data) < count:
             t = c.wait(lambda t: (c.ack - t.seq) & 0xFFFFFFFF < len(payload_of(t.underlayer)))
             assert t, f"nothing comes after {len(data)} octets"
+            assert not any(self.is_fragment(p) for p in self.peer.skipped)
             piece = payload_of(t.underlayer)
             sizes.append(len(piece))
             data += piece[(c.ack - t.seq) & 0xFFFFFFFF:]

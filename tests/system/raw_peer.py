@@ -41,6 +41,7 @@ class Peer:
         self.offloads, self.address = offloads, address
         with guest.inside():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
             if offloads:
                 self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
             self.socket.bind(("tap0", 0))

@@ -14,7 +14,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP  # noqa: E402
 from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply,  # noqa: E402
                                 ICMPv6EchoRequest, ICMPv6ND_RA, ICMPv6ND_Redirect,
                                 ICMPv6NDOptDstLLAddr, ICMPv6ParamProblem,
-                                IPv6ExtHdrDestOpt, IPv6, PadN)
+                                IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, PadN)
 from scapy.layers.l2 import Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 
@@ -61,7 +61,7 @@ def test_why_a_connection_ended(path):
         assert c.wait(lambda t: payload_of(t.underlayer) == b"question")
         path.error("unreachable", path.segment(c, offset=8 * forged, size=68),
                    code=1 if path.version == 4 else 3)
-    path.guest.wait_console(f"(?s)(echo ended.*){{{already + 2}}}", 20)
+    path.guest.wait_console(rf"(?s)(echo ended: \d+\s.*?){{{already + 2}}}", 20)
     ends = re.findall(r"echo ended: (\d+)", path.guest.text)[already:]
     assert sorted(map(int, ends)) == [errno.ETIMEDOUT, errno.EHOSTUNREACH]
 
@@ -163,7 +163,7 @@ def test_echoes_have_a_rate(path):
     request = ICMP(type=8, id=3) if path.version == 4 else ICMPv6EchoRequest(id=3)
     frame = bytes(Ether(src=OUR_MAC, dst=MAC) / path.peer.ip() / request / Raw(b"x" * 20))
     begun = time.monotonic()
-    for _ in range(12):
+    for _ in range(20):
         for _ in range(100):
             path.peer.socket.send(frame)
         time.sleep(0.005)
@@ -171,8 +171,6 @@ def test_echoes_have_a_rate(path):
                   if ICMP in p and p[ICMP].type == 0 or ICMPv6EchoReply in p)
     taken = time.monotonic() - begun
     assert 100 <= answers <= 200 + 1000 * taken + 1
-    if taken < 0.7:
-        assert answers < 1200
 
 
 NOT_ONE_HOST = {4: ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"],
@@ -180,7 +178,8 @@ NOT_ONE_HOST = {4: ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1",
 
 
 def test_nobody_is_told(path):
-    """Of what was sent to many, by nobody, or about an error; and who asks properly is."""
+    """Of what was sent to many, by nobody, or about an error."""
+    assert told(path, to_nobody(path), 10)  # who asks properly is, and is found now
     broadcast = Ether(src=OUR_MAC, dst="ff:ff:ff:ff:ff:ff")
     path.peer.send_frame(broadcast / to_nobody(path))
     for source in NOT_ONE_HOST[path.version]:
@@ -199,8 +198,25 @@ def test_nobody_is_told(path):
             if ICMP in f or ICMPv6DestUnreach in f or ICMPv6ParamProblem in f]
     assert not seen, [f.summary() for f in seen]
     assert told(path, to_nobody(path), 10)
-    if path.version == 6:
-        assert told(path, path.peer.ip() / strange / ICMPv6EchoRequest(), 10)
+
+
+@pytest.mark.parametrize("fragmented", [False, True])
+def test_what_is_quoted(paths, fragmented):
+    """The packet from its first octet on, and where in it the problem is (RFC 4443, 3.4)."""
+    strange = IPv6ExtHdrDestOpt(options=[PadN(otype=0xC7, optdata=b"x" * 4)])
+    with contextlib.closing(Path(paths, 6)) as path:
+        path.ask("how")
+        packet = path.peer.ip() / strange / ICMPv6EchoRequest(data=b"y" * 48)
+        whole = bytes(packet)
+        if fragmented:
+            for at, more in ((48, 0), (0, 1)):  # the second completes it, and is not the last
+                path.peer.send(path.peer.ip(nh=44) / IPv6ExtHdrFragment(nh=60, offset=at // 8, m=more) /
+                               Raw(whole[40 + at:][:48 if more else None]))
+        else:
+            path.peer.send(packet)
+        answer = path.peer.wait(lambda p: ICMPv6ParamProblem in p)
+        assert answer[ICMPv6ParamProblem].ptr == 40 + 2
+        assert bytes(answer[ICMPv6ParamProblem])[8:] == whole
 
 
 # --- redirects

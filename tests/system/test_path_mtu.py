@@ -62,15 +62,18 @@ def test_what_is_too_long_goes_again_at_once(path, mtu):
 
 
 def test_other_connections(path):
-    """To the same place learn of it, too."""
+    """To the same place learn of it, too; until then their segments go as they are."""
     first, second = path.in_flight(), path.connection(STREAM)
     path.too_big(path.segment(first), 1350)
+    path.fetch(second, 30000)
     deadline = time.monotonic() + 20
     while path.ask("mss") != path.mss(1350) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert path.ask("mss") == path.mss(1350)
+    assert path.fetch(first, 20000)[0][:20000] == SOURCE_DATA[:20000]
+    path.fetch(second, 5000)  # what was in flight then
+    assert max(path.fetch(second, 20000)[1]) == path.mss(1350)
     for c in (first, second):
-        assert path.fetch(c, 20000)[0][:20000] == SOURCE_DATA[:20000]
         c.send("R")
 
 
@@ -91,7 +94,8 @@ FORGERIES = {
     "their port": lambda path, c: path.segment(c, dport=c.our_port ^ 1),
     "before the window": lambda path, c: path.segment(c, offset=-1),
     "long before": lambda path, c: path.segment(c, offset=-100000),
-    "not sent yet": lambda path, c: path.segment(c, offset=100000),
+    "not sent yet": lambda path, c: path.segment(c, offset=25000),
+    "not there yet": lambda path, c: path.segment(c, offset=100000),
     "far beyond": lambda path, c: path.segment(c, offset=1 << 31),
     "other source": lambda path, c: path.segment(c).replace(path.address(path.theirs),
                                                             path.address(path.ours)),
@@ -109,6 +113,8 @@ def test_forged(path):
         assert path.ask("mss") == path.mss(1500), how
     path.error("too big", path.segment(c), mtu=1300, checksum=0x1234)
     assert path.ask("mss") == path.mss(1500), "a wrong checksum"
+    path.error("too big", path.segment(c), mtu=1300, to=path.everybody)
+    assert path.ask("mss") == path.mss(1500), "to everybody"
     path.too_big(path.segment(c), 1300)
     assert path.ask("mss") == path.mss(1300), "and what is true is believed"
     finish(path, c)
@@ -154,7 +160,7 @@ def test_datagrams(path):
 
 def put_together(path, size, packets):
     """A datagram from its fragments; None if they do not make one."""
-    whole, seen, last = bytearray(size + 8), 0, 0
+    whole, seen, ends = bytearray(size + 8), 0, set()
     for p in packets:
         if path.version == 4 and p.proto == 17:
             piece, at, more = bytes(p.payload)[:p.len - 20], p.frag * 8, p.flags.MF
@@ -166,8 +172,8 @@ def put_together(path, size, packets):
         whole[at:at + len(piece)] = piece
         seen += len(piece)
         if not more:
-            last = at + len(piece)
-    complete = seen == last == len(whole) and path.sum_is_right(bytes(whole))
+            ends.add(at + len(piece))
+    complete = seen == len(whole) and ends == {seen} and path.sum_is_right(bytes(whole))
     return bytes(whole[8:]) if complete else None
 
 
