@@ -263,7 +263,7 @@ def connections(system, quick):
     """Instructions for a GET with 50 connections, with 9,900 idle ones beside, with 9,900 active."""
     with netns.Namespace() as namespace:
         without_haste(namespace)
-        how = dict(system.how, memory=1024,
+        how = dict(system.how, memory=3072,  # redis takes as many clients as fit into it
                    extra=(*system.how.get("extra", ()), *BY_INSTRUCTIONS))
         guest = count.CountedGuest(system.app, network=namespace, limit=900, **how)
         try:

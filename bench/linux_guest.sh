@@ -157,7 +157,9 @@ add() { # NAME PROGRAM RUN [PATH=FILE...]
     \"append\": \"$append run=$run\"}")
 }
 add hello "$out/hello" hello
-add redis "$redis" redis-server,/etc/redis.conf "etc/redis.conf=$root/apps/redis/root/etc/redis.conf"
+# The limits as in a machine with 4 GB: the same work for a request, and nothing below what a run needs.
+"$root/scripts/memory_expressions.py" "$root/apps/redis/root/etc/redis.conf" $((4 << 30)) >"$work/redis.conf"
+add redis "$redis" redis-server,/etc/redis.conf "etc/redis.conf=$work/redis.conf"
 for word in "$@"; do
   IFS=, read -ra files <<<"$word"
   name=${files[0]%%=*} program=${files[0]#*=}

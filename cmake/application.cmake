@@ -8,6 +8,8 @@
 # built in a copy of its own with CC=oblako-cc and CXX=oblako-c++ (compilers that link to one relocatable
 # object).
 # ARGS: argv, with shell-like quotes; default NAME. ROOT: folder of files for the image's /.
+# `{memory/16}` in ARGS, and in those files that EXPAND names by their paths within ROOT, is a part of
+# the machine's memory, in bytes (core/boot/memory_expressions.cc).
 # ALLOCATOR dense: malloc with size classes in steps of 8 bytes (libc/malloc/dense.cc).
 # PORT, PROBE (redis, http, tcp, none), MEMORY (MB): what `make run` needs to know.
 # -malign-data=abi: arrays aligned as the ABI asks, not as GCC 4.8 expected them.
@@ -73,16 +75,7 @@ function(oblako_app)
       COMMENT "Building ${app_NAME}" VERBATIM)
   endif()
 
-  # The recipe's argv lies in the image as text; the kernel splits it in place.
-  string(REPLACE "\\" "\\\\" quoted "${app_ARGS}")
-  string(REPLACE "\"" "\\\"" quoted "${quoted}")
-  file(CONFIGURE OUTPUT "${work}/arguments.S" @ONLY CONTENT
-"  .section .data.oblako_application_arguments, \"aw\", @progbits
-  .globl oblako_application_arguments
-oblako_application_arguments:
-  .asciz \"${quoted}\"
-  .section .note.GNU-stack, \"\", @progbits
-")
+  file(CONFIGURE OUTPUT "${work}/arguments.txt" @ONLY CONTENT "${app_ARGS}")
   set(root_files "")
   set(root_blob "")
   if(app_ROOT)
@@ -90,8 +83,9 @@ oblako_application_arguments:
     file(GLOB_RECURSE root_files CONFIGURE_DEPENDS "${root_dir}/*")
     set(root_blob "${work}/root.blob")
     add_custom_command(OUTPUT "${root_blob}"
-      COMMAND "${CMAKE_SOURCE_DIR}/scripts/pack_root.py" "${root_dir}" "${root_blob}"
+      COMMAND "${CMAKE_SOURCE_DIR}/scripts/pack_root.py" "${root_dir}" "${root_blob}" ${app_EXPAND}
       DEPENDS ${root_files} "${CMAKE_SOURCE_DIR}/scripts/pack_root.py"
+        "${CMAKE_SOURCE_DIR}/scripts/memory_expressions.py"
       COMMENT "Packing ${app_NAME}'s files" VERBATIM)
   endif()
 
@@ -105,15 +99,16 @@ oblako_application_arguments:
 ")
   add_custom_command(OUTPUT "${out}/${app_NAME}.elf" "${out}/${app_NAME}.elf.debug"
     COMMAND "${CMAKE_SOURCE_DIR}/scripts/link_image.py" --output "${out}/${app_NAME}.elf"
-      --script "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" --arguments "${work}/arguments.S"
+      --script "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" --arguments "${work}/arguments.txt"
       "--root=${root_blob}" --musl "${MUSL_DIR}/lib" --replacement "$<TARGET_FILE:libc_replacement>"
       --kernel "${KERNEL_ARCHIVE}" --stubs "${STUB_ARCHIVE}" --table "${CALL_TABLE}"
       ${needed} "${objects}"
     COMMAND_EXPAND_LISTS
-    DEPENDS ${objects} ${root_blob} "${work}/arguments.S" libc_replacement
+    DEPENDS ${objects} ${root_blob} "${work}/arguments.txt" libc_replacement
       "${KERNEL_ARCHIVE}" "${STUB_ARCHIVE}" "${CALL_TABLE}"
       "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" "${CMAKE_SOURCE_DIR}/arch/x64/frames.ld"
       "${CMAKE_SOURCE_DIR}/scripts/link_image.py"
+      "${CMAKE_SOURCE_DIR}/scripts/memory_expressions.py"
     COMMENT "Linking ${app_NAME}.elf" VERBATIM)
   # The kernel's objects are named through the archive only: order-only on the target that makes it.
   add_custom_target(image-${app_NAME} DEPENDS "${out}/${app_NAME}.elf")

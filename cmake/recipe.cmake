@@ -5,7 +5,7 @@
 # a recipe with an error must not break anybody else's.
 macro(oblako_read_recipe)
   cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY;ALLOCATOR"
-    "SOURCES;BUILD" ${ARGN})
+    "SOURCES;BUILD;EXPAND" ${ARGN})
   if(app_UNPARSED_ARGUMENTS OR app_KEYWORDS_MISSING_VALUES)
     oblako_wrong("what are, or what goes with, these: ${app_UNPARSED_ARGUMENTS} ${app_KEYWORDS_MISSING_VALUES}")
   endif()

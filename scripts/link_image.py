@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import memory_expressions
 import pack_root
 
 # What libstdc++ calls by glibc's inner names and libc/cplusplus/locale.c serves.
@@ -30,22 +31,40 @@ def run(command):
     return done.stdout
 
 
+def assembled(name, text, work):
+    source, target = (os.path.join(work, name + kind) for kind in (".S", ".o"))
+    with open(source, "w", encoding="utf-8") as f:
+        f.write(text + '  .section .note.GNU-stack, "", @progbits\n')
+    run(["as", "--64", "-I", work, "-o", target, source])
+    return target
+
+
+def arguments_object(path, work):
+    """The recipe's argv lies in the image as text; the kernel splits it in place."""
+    with open(path, encoding="utf-8") as f:
+        arguments = f.read()
+    text = memory_expressions.with_room(arguments, "ARGS")
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return assembled("arguments", '  .section .data.oblako_application_arguments, "aw", @progbits\n'
+                     "  .globl oblako_application_arguments\noblako_application_arguments:\n" +
+                     need("oblako_expand_memory", text != arguments) + f'  .asciz "{quoted}"\n', work)
+
+
+def need(symbol, wanted=True):
+    """Pulls a function into the image that the kernel refers to weakly."""
+    return f"  .reloc ., R_X86_64_NONE, {symbol}\n" if wanted else ""
+
+
 def blob_object(blob, work):
     with open(blob, "rb") as f:
         content = f.read()
-    # Files stored compressed pull in what reads them.
-    needs = "  .reloc ., R_X86_64_NONE, oblako_inflate\n" if pack_root.has_compressed(content) else ""
     # Page-aligned files are larger than a page (core/fs/packed_format.hh); without any, no padding.
     alignment = 12 if len(content) > 4096 else 3
-    source = os.path.join(work, "root.S")
-    with open(source, "w", encoding="ascii") as f:
-        f.write(f'  .section .oblako_root, "a", @progbits\n  .p2align {alignment}\n'
-                "  .globl oblako_root_start, oblako_root_end\noblako_root_start:\n" + needs +
-                f'  .incbin "{os.path.basename(blob)}"\noblako_root_end:\n'
-                '  .section .note.GNU-stack, "", @progbits\n')
-    target = os.path.join(work, "root.o")
-    run(["as", "--64", "-I", os.path.dirname(blob), "-o", target, source])
-    return target
+    return assembled("root", f'  .section .oblako_root, "a", @progbits\n  .p2align {alignment}\n'
+                     "  .globl oblako_root_start, oblako_root_end\noblako_root_start:\n" +
+                     need("oblako_inflate", pack_root.has_compressed(content)) +
+                     need("oblako_expand_memory", pack_root.has_expressions(content)) +
+                     f'  .incbin "{blob}"\noblako_root_end:\n', work)
 
 
 def link(options, extra_objects, forced, target, frames=False):
@@ -103,9 +122,7 @@ def main():
     started = time.monotonic()
 
     work = os.path.dirname(options.arguments)
-    arguments = os.path.join(work, "arguments.o")
-    run(["as", "--64", "-o", arguments, options.arguments])
-    extra = [arguments]
+    extra = [arguments_object(options.arguments, work)]
     if options.root:
         extra.append(blob_object(options.root, work))
 

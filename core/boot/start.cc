@@ -6,6 +6,7 @@
 #include "arch/x64/cpu.hh"
 #include "core/boot/app_stack.hh"
 #include "core/boot/command_line.hh"
+#include "core/boot/memory_expressions.hh"
 #include "core/boot/timeline.hh"
 #include "core/log/log.hh"
 #include "core/mem/areas.hh"
@@ -48,6 +49,8 @@ void kernel_main(arch::boot_info& info) {
   stage_ticks[static_cast<unsigned>(stage::entry)] = info.entry_tsc;
   arch::acpi_start(info.rsdp);
 
+  if (oblako_expand_memory)
+    oblako_expand_memory(oblako_application_arguments);
   word_splitter defaults(oblako_application_arguments);
   while (const char* word = defaults.next())
     application_arguments.add(word);

@@ -18,6 +18,11 @@ namespace oblako::fs::packed {
 constexpr char magic[8] = {'O', 'B', 'L', 'K', 'R', 'O', 'O', 'T'};
 constexpr uint32_t version = 1;
 
+// In the mode of a file that is not compressed: its text holds parts of memory (`{memory/2}`, with
+// room for the number) that the reader of the root expands (core/boot/memory_expressions.hh). A
+// file on Linux may have this bit, S_ISVTX, without a meaning.
+constexpr uint16_t has_expressions = 01000;
+
 struct header {
   char magic[8];
   uint32_t version;
@@ -33,7 +38,7 @@ static_assert(sizeof(header) == 40);
 struct node {
   uint32_t name_offset; // into the names; not zero-terminated
   uint16_t name_size;
-  uint16_t mode;        // S_IFDIR, S_IFREG or S_IFLNK with permission bits
+  uint16_t mode;        // S_IFDIR, S_IFREG or S_IFLNK with permission bits, has_expressions
   uint64_t data_offset; // directory: number of its first child
   uint64_t size;        // file: bytes; link: bytes of the target; directory: number of children
   uint64_t stored_size; // bytes in the blob; != size only for compressed files

@@ -1,5 +1,7 @@
 // Directories in memory: names, and the image's entries brought in when they are asked for.
+#include "core/boot/memory_expressions.hh"
 #include "core/fs/node_files.hh"
+#include "core/fs/packed_format.hh"
 #include "core/fs/tmpfs.hh"
 
 namespace oblako::fs {
@@ -105,6 +107,22 @@ bool tmpfs_directory::in_image(text name) {
   return self.ok() && tmpfs_image()->lookup(*self, name).ok();
 }
 
+namespace {
+// The bytes of a file of the image; if it holds parts of memory, those of a copy that stays for
+// ever.
+result<image_bytes> contents_of(const packed_root::entry& from) {
+  if (!(from.mode & packed::has_expressions) || !oblako_expand_memory)
+    return image_bytes{from.data, from.size, from.stored_size};
+  mem::unique<char> copy(static_cast<char*>(mem::allocate(from.size + 1)));
+  if (!copy)
+    return error::nomem;
+  __builtin_memcpy(copy.get(), from.data, from.size);
+  copy.get()[from.size] = 0;
+  const size_t size = oblako_expand_memory(copy.get());
+  return image_bytes{reinterpret_cast<const uint8_t*>(copy.release()), size, size};
+}
+} // namespace
+
 // The node for an entry of the image.
 result<mem::ref<node>> tmpfs_directory::bring_in(const packed_root::entry& from) {
   const uint64_t ino = uint64_t{from.number} + 1;
@@ -115,8 +133,7 @@ result<mem::ref<node>> tmpfs_directory::bring_in(const packed_root::entry& from)
     made = TRY(mem::make_shared<tmpfs_symlink>(
         mem::unique<char>(), text{reinterpret_cast<const char*>(from.data), from.size}, ino));
   else
-    made = TRY(mem::make_shared<tmpfs_file>(from.mode, ino,
-                                            image_bytes{from.data, from.size, from.stored_size}));
+    made = TRY(mem::make_shared<tmpfs_file>(from.mode, ino, TRY(contents_of(from))));
   attach(*TRY(entry_for(from.name)), made);
   subdirectories_ -= made->is_directory(); // counted from the beginning
   return made;

@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
+import memory_expressions  # noqa: E402
 from tests.system.guest import Guest  # noqa: E402
 from vmkit import netns, vm  # noqa: E402
 from vmkit.resp import Redis  # noqa: E402
@@ -30,6 +31,7 @@ HERE = Path(__file__).resolve().parent
 REFERENCE = HERE / "redis_suite_reference.txt"
 EXCEPTIONS = HERE / "redis_suite_exceptions.txt"
 OPTIONS = ["--durable", "--tags", "-slow"]
+MEMORY = 1024  # MB
 ARGUMENTS = "--enable-debug-command yes --enable-protected-configs yes --enable-module-command yes"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CASE = re.compile(r"^\[(ok|err|exception)\]: (.*?)(?: \(\d+ ms\))?$")
@@ -113,10 +115,13 @@ class NativeServer:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         data = Path(self.folder) / "data"
         data.mkdir()
+        settings = Path(self.folder) / "redis.conf"
+        settings.write_text(memory_expressions.expanded(
+            (ROOT / "apps/redis/root/etc/redis.conf").read_text(), MEMORY << 20))
         with self.namespace.entered():
             self.process = subprocess.Popen(
-                [f"{self.folder}/src/redis-server", ROOT / "apps/redis/root/etc/redis.conf",
-                 "--dir", data, *ARGUMENTS.split()], stdout=subprocess.DEVNULL)
+                [f"{self.folder}/src/redis-server", settings, "--dir", data, *ARGUMENTS.split()],
+                stdout=subprocess.DEVNULL)
         time.sleep(1)
 
     def inside(self):
@@ -142,7 +147,7 @@ class VmServer:
     so here it gets a clock that is ahead by more than that."""
 
     def __init__(self, namespace):
-        self.guest = Guest(vm.App("redis"), network=namespace, memory=1024, args=ARGUMENTS,
+        self.guest = Guest(vm.App("redis"), network=namespace, memory=MEMORY, args=ARGUMENTS,
                            options="clock=%.6f" % (time.time() + 0.5), limit=6 * 3600)
         self.guest.wait_redis()
         self.address, self.inside, self.stop = self.guest.address, self.guest.inside, self.guest.kill

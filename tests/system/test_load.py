@@ -97,7 +97,7 @@ def test_ten_times_in_a_row(guest, shape):
 
 @pytest.mark.full
 def test_ten_thousand_connections(boot):
-    guest = boot("redis", "tap", memory=1024, limit=900)
+    guest = boot("redis", "tap", memory=1024, limit=900, args="--maxclients 10000")
     guest.wait_redis()
     clients = [guest.redis(60) for _ in range(9_900)]
     for client in clients:

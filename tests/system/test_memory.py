@@ -51,10 +51,21 @@ def test_more_data_than_maxmemory_is_refused(boot):
         assert redis.call("GET", "m1:1") == "x" * 10_000
 
 
+def test_more_data_than_memory_is_refused(boot):
+    """Without any argument: the recipe's limit is half of memory."""
+    guest = boot("redis", "tap", memory=32)
+    guest.wait_redis()
+    with guest.redis() as redis:
+        assert 8 <= fill(redis, 64) <= 17
+        assert redis.call("PING") == "PONG"
+        assert redis.call("FLUSHALL") == "OK"
+        assert redis.call("SET", "other", "works") == "OK"
+
+
 def test_more_data_than_memory_ends_in_a_report(boot):
     """Without maxmemory redis believes in endless memory and ends itself when malloc fails; either
     that or the kernel's report, and a failure status soon after."""
-    guest = boot("redis", "tap", memory=32)
+    guest = boot("redis", "tap", memory=32, args="--maxmemory 0")
     guest.wait_redis()
     with pytest.raises((OSError, AssertionError)), guest.redis(10) as redis:
         assert fill(redis, 256) < 256
@@ -62,7 +73,9 @@ def test_more_data_than_memory_ends_in_a_report(boot):
     assert "ut of memory" in guest.text or "Out Of Memory" in guest.text
 
 
-@pytest.mark.parametrize("args", ["", "--maxmemory 16mb"])
+@pytest.mark.parametrize("args", ["", "--maxmemory 0 --proto-max-bulk-len 512mb",
+                                  "--maxmemory 16mb --proto-max-bulk-len 512mb"],
+                         ids=["recipe", "no-limits", "maxmemory"])
 def test_a_value_bigger_than_the_machine(boot, args):
     guest = boot("redis", "tap", memory=48, args=args)
     guest.wait_redis()

@@ -1,7 +1,9 @@
 // The kernel command line: options, virtio-mmio slots, the application's arguments.
-// sources: core/boot/options.cc
+// sources: core/boot/options.cc core/boot/memory_expressions.cc
 #include "core/boot/command_line.hh"
+#include "core/boot/memory_expressions.hh"
 #include "core/boot/options.hh"
+#include "core/mem/frames.hh"
 #include <cstdarg>
 #include <cstdio>
 #include <gtest/gtest.h>
@@ -20,6 +22,11 @@ void oblako::log::warning(const char* format, ...) {
   vsnprintf(text, sizeof(text), format, arguments);
   va_end(arguments);
   warnings.push_back(text);
+}
+
+// What oblako_expand_memory() asks.
+oblako::mem::frame_statistics oblako::mem::frame_usage() {
+  return {64 << 20, 60 << 20};
 }
 
 namespace {
@@ -92,6 +99,37 @@ TEST(options, options_values_and_arguments) {
   ASSERT_EQ(p.arguments.count, 2u);
   EXPECT_STREQ(p.arguments.words[0], "--port");
   EXPECT_STREQ(p.arguments.words[1], "two words");
+}
+
+std::string expanded(std::string text, uint64_t memory) {
+  text.resize(expand_memory_expressions(text.data(), memory));
+  return text;
+}
+
+// What the build leaves as room for the number (scripts/memory_expressions.py).
+const std::string room(12, ' ');
+
+TEST(options, parts_of_memory_in_arguments) {
+  constexpr uint64_t MiB = 1 << 20;
+  EXPECT_EQ(expanded("a {memory" + room + "} b", 64 * MiB), "a 67108864 b");
+  EXPECT_EQ(expanded("{memory/2" + room + "}", 64 * MiB), "33554432");
+  EXPECT_EQ(expanded("{memory*3/16" + room + "}", 64 * MiB), "12582912");
+  EXPECT_EQ(expanded("'x {memory/256k" + room + "} 0' y", 64 * MiB), "'x 256 0' y");
+  EXPECT_EQ(expanded("{memory/2" + room + "}{memory/4" + room + "}", 100), "5025");
+  EXPECT_EQ(expanded("{memory" + room + "}", UINT64_MAX), "18446744073709551615");
+}
+
+TEST(options, parts_of_memory_within_bounds) {
+  EXPECT_EQ(expanded("{memory/256k:32:10000" + room + "}", 1 << 20), "32");
+  EXPECT_EQ(expanded("{memory/256k:32:10000" + room + "}", 1 << 24), "64");
+  EXPECT_EQ(expanded("{memory/256k:32:10000" + room + "}", uint64_t{1} << 40), "10000");
+  EXPECT_EQ(expanded("{memory/8:1M" + room + "}", 1 << 22), "1048576");
+  EXPECT_EQ(expanded("{memory/8:1M" + room + "}", uint64_t{1} << 34), "2147483648");
+}
+
+TEST(options, other_braces_stay) {
+  EXPECT_EQ(expanded("{\"memory\": 1} {mem} {", 64), "{\"memory\": 1} {mem} {");
+  EXPECT_EQ(expanded("{memory/2", 64), "32"); // not closed: nothing behind it is read
 }
 
 } // namespace
