@@ -89,8 +89,8 @@ pvh_entry:
   mov START_INFO_MAP(%esi), %edi
   mov START_INFO_MAP_ENTRIES(%esi), %ecx
 3:
-  test %ecx, %ecx
-  jz refuse_memory
+  test %ecx, %ecx              // boot_main says that there is no map
+  jz 5f
 4:
   cmpl $1, 16(%edi)            // RAM
   jne 6f
