@@ -25,10 +25,6 @@ unsigned degree(uint64_t value, uint64_t begin, uint64_t end) {
                        : 1 + static_cast<unsigned>((value - begin) * (most - 1) / (end - begin));
 }
 
-uint64_t frames_kept() {
-  return frame_counts.reserve + frame_counts.total / last_part;
-}
-
 uint64_t frames_free() {
   return __atomic_load_n(&frame_counts.free, __ATOMIC_RELAXED); // a hint
 }
@@ -38,6 +34,7 @@ uint64_t frames_free() {
 void buffer_account::set_memory(uint64_t pages) {
   pressure_ = pages * page_size / 8;
   frames_wanted_ = frame_counts.reserve + pages / short_part;
+  frames_kept_ = frame_counts.reserve + pages / last_part;
 }
 
 unsigned buffer_account::shortage() const {
@@ -45,12 +42,12 @@ unsigned buffer_account::shortage() const {
     return 0;
   const uint64_t total = frame_counts.total, used = beyond(total, frames_free());
   return max_of(degree(held(), pressure_, limit()),
-                degree(used, beyond(total, frames_wanted_), beyond(total, frames_kept())));
+                degree(used, beyond(total, frames_wanted_), beyond(total, frames_kept_)));
 }
 
 size_t buffer_account::share(size_t least) const {
   const uint64_t left = beyond(pressure_, held());
-  const uint64_t frames = beyond(frames_free(), frames_kept()) * page_size;
+  const uint64_t frames = beyond(frames_free(), frames_kept_) * page_size;
   return max_of(static_cast<size_t>(min_of(left, frames) / share_part), least);
 }
 

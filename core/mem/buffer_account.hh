@@ -28,8 +28,8 @@
 //      (core/net/memory_pressure.hh).
 //   5. The application's memory is not taken from below it: buffers stop growing while more page
 //      frames are free than the application needs to go on (frame_counts.reserve and a part of
-//      memory beyond), and a page fault that finds none has buffers given up before it fails
-//      (reclaim_buffers()).
+//      memory beyond), least shares included, and a page fault that finds none has buffers given up
+//      before it fails (reclaim_buffers()).
 #pragma once
 
 #include "core/base/types.hh"
@@ -64,12 +64,19 @@ public:
   // What one queue may hold, at least `least`.
   size_t share(size_t least) const;
 
+  // Whether the heap may take another page for buffers: least shares end there too. A little of the
+  // reserve is theirs, so that a machine that is full of the application still answers.
+  bool may_take_page() const {
+    return __atomic_load_n(&frame_counts.free, __ATOMIC_RELAXED) > frames_kept_ ||
+           held() < pressure_ / 4;
+  }
+
   // Boot only: how much memory there is.
   void set_memory(uint64_t pages);
 
 private:
   uint64_t held_ = 0; // atomic
-  uint64_t pressure_ = 0, frames_wanted_ = 0;
+  uint64_t pressure_ = 0, frames_wanted_ = 0, frames_kept_ = 0;
 };
 
 extern buffer_account buffers;

@@ -95,6 +95,8 @@ bool is_buffer(unsigned size_class) {
 
 // Pages for the heap, with their first page's tag. nullptr: out of memory.
 page_tag* take_pages(size_t pages, unsigned size_class, phys_addr& out) {
+  if (is_buffer(size_class) && !buffers.may_take_page())
+    return nullptr;
   auto got = allocate_contiguous(pages);
   if (!got.ok())
     return nullptr;

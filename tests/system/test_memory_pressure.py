@@ -72,7 +72,7 @@ def serve(boot, memory):
 
 
 @pytest.mark.parametrize("memory,clients", [
-    pytest.param(32, 150),
+    pytest.param(32, 300),
     pytest.param(32, 2000, marks=pytest.mark.full),
     pytest.param(512, 1488, marks=pytest.mark.full),
 ])

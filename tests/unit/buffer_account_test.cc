@@ -161,4 +161,29 @@ ISOLATED_TEST(buffer_account, leaves_page_frames_to_the_application) {
   EXPECT_EQ(buffers.held(), 0u);
 }
 
+// Least shares, too, leave the application what it needs to go on.
+ISOLATED_TEST(buffer_account, takes_no_page_of_the_last) {
+  start();
+  const uint64_t kept = frame_counts.reserve + frame_counts.total / 128;
+  auto taken = leave_frames(kept + 3);
+  unsigned pages = 0;
+  while (allocate_buffer(page_size))
+    ++pages;
+  // Up to a thirty-second of memory it may have in any case.
+  EXPECT_EQ(pages * page_size, align_up(buffers.pressure() / 4, page_size));
+  free_frames(taken.back(), 0);
+  EXPECT_NE(allocate(page_size), nullptr);
+}
+
+ISOLATED_TEST(buffer_account, ends_where_the_applications_pages_begin) {
+  start();
+  buffers.charge(buffers.pressure());
+  const uint64_t kept = frame_counts.reserve + frame_counts.total / 128;
+  while (allocate_buffer(page_size))
+    ;
+  EXPECT_LE(frame_counts.free, kept);
+  EXPECT_GT(frame_counts.free, frame_counts.reserve + frame_counts.total / 256);
+  EXPECT_TRUE(application_may_take_a_page());
+}
+
 } // namespace
