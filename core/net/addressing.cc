@@ -3,6 +3,7 @@
 #include "core/boot/options.hh"
 #include "core/log/log.hh"
 #include "core/net/address_config.hh"
+#include "core/net/claimed_addresses.hh"
 #include "core/net/name_servers.hh"
 #include "hooks.h"
 #include "lwip/dhcp.h"
@@ -149,6 +150,7 @@ void configure_addresses(netif& n) {
 
 // lwIP gives up on DHCP when a lease has ended and there is no memory to ask for the next.
 void keep_addresses(netif& n) {
+  try_addresses_again(n);
   const dhcp* client = netif_dhcp_data(&n);
   if (client && !client->pcb_allocated)
     dhcp_start(&n);

@@ -95,12 +95,6 @@ def peer6(guest):
         asked_by_link(peer)
 
 
-def test_others_are_answered(peer, peer6):
-    """That is, the packets here are such as are answered."""
-    assert len(answers(peer, packets("172.44.0.1", GUEST))) >= 5
-    assert len(answers(peer6, packets("fd00:44::1", GUEST6))) >= 1
-
-
 def test_sources(peer):
     frames = [frame for source in SOURCES for frame in packets(source, GUEST)]
     assert answers(peer, frames) == []
@@ -134,3 +128,9 @@ def test_for_one_in_a_frame_for_many(peer, peer6):
     for link in ("ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:00:00:00:01"):
         assert answers(peer, packets("172.44.0.1", GUEST, dst=link)) == []
         assert answers(peer6, packets("fd00:44::1", GUEST6, dst=link)) == []
+
+
+def test_others_are_answered(peer, peer6):
+    """That is, the packets here are such as are answered. Last, because what it begins goes on."""
+    assert len(answers(peer, packets("172.44.0.1", GUEST))) >= 5
+    assert len(answers(peer6, packets("fd00:44::1", GUEST6))) >= 1

@@ -202,6 +202,17 @@ int oblako_ip6_input(struct pbuf *p, struct netif *in);
 #define LWIP_HOOK_IP4_INPUT oblako_ip4_input
 #define LWIP_HOOK_IP6_INPUT oblako_ip6_input
 
+/* Addresses that others claim (patch 63, core/net/claimed_addresses.cc). */
+struct etharp_hdr;
+void oblako_nd6_conflict(struct netif *n, s8_t address);
+void oblako_nd6_nonce(struct netif *n, const ip6_addr_t *target, u8_t *option);
+u8_t oblako_nd6_looped_back(const struct pbuf *p, struct netif *n, s8_t address);
+u8_t oblako_arp_usable(struct netif *n, const struct etharp_hdr *message);
+#define LWIP_HOOK_ND6_CONFLICT oblako_nd6_conflict
+#define LWIP_HOOK_ND6_NONCE oblako_nd6_nonce
+#define LWIP_HOOK_ND6_LOOPED_BACK oblako_nd6_looped_back
+#define LWIP_HOOK_ARP_USABLE oblako_arp_usable
+
 /* Whether an answer of a DHCP server is one to take (patch 54, core/net/addressing.cc). */
 u8_t oblako_dhcp_usable(u32_t address, u32_t mask, u32_t lease);
 #define LWIP_HOOK_DHCP_USABLE oblako_dhcp_usable
