@@ -84,7 +84,8 @@ void test_another(netif& n, s8_t i) {
 void claimed_while_tested(netif& n, s8_t i) {
   address_test& t = state_of(n).tests[i];
   if (t.tries < most_tries) {
-    log_address(n, *netif_ip6_addr(&n, i), "is somebody else's: trying another interface identifier");
+    log_address(n, *netif_ip6_addr(&n, i),
+                "is somebody else's: trying another interface identifier");
     return test_another(n, i);
   }
   if (t.counter <= most_tries)
