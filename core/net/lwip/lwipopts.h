@@ -35,7 +35,7 @@
 #define LWIP_ARP 1
 #define ARP_QUEUEING 1
 #define ARP_QUEUE_LEN 64
-#define ARP_TABLE_SIZE 64
+#define ARP_TABLE_SIZE 126
 #define ETHARP_SUPPORT_STATIC_ENTRIES 0
 #define LWIP_NETIF_HOSTNAME 1
 #define LWIP_NETIF_STATUS_CALLBACK 1
@@ -77,8 +77,8 @@ uint16_t oblako_most_fragments(void);
 #define LWIP_IPV6_SEND_ROUTER_SOLICIT 1
 #define LWIP_IPV6_DUP_DETECT_ATTEMPTS 1
 #define LWIP_ND6_QUEUEING 1
-#define LWIP_ND6_NUM_NEIGHBORS 32
-#define LWIP_ND6_NUM_DESTINATIONS 32
+#define LWIP_ND6_NUM_NEIGHBORS 126
+#define LWIP_ND6_NUM_DESTINATIONS 126
 #define LWIP_IPV6_DHCP6 0
 // The reassembly note does not fit over a fragment header with 64-bit pointers.
 #define IPV6_FRAG_COPYHEADER 1
