@@ -55,9 +55,22 @@ trap_return:
   add $16, %rsp
   iretq
 
+  .weak oblako_nmi
 fatal_entry:
   push_registers
   cld
+  // An NMI is a question, where somebody is linked who answers it (nmi.cc).
+  cmpq $2, 15 * 8(%rsp)
+  jne 1f
+  mov $oblako_nmi, %rax
+  test %rax, %rax
+  jz 1f
+  mov %rsp, %rdi
+  call *%rax
+  pop_registers
+  add $16, %rsp
+  iretq
+1:
   mov %rsp, %rdi
   call oblako_fatal_exception
   ud2

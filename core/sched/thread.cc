@@ -10,6 +10,7 @@ namespace oblako::sched {
 
 result<thread*> create_thread(void (*entry)(void*), void* argument) {
   OBLAKO_NEEDS(_ZN6oblako5sched5mutex9lock_slowEv);
+  OBLAKO_NEEDS(oblako_nmi);
   time::prepare_interrupts(); // with a second thread, time slices have to end
   auto t = TRY(mem::make<thread>());
   t->kernel_stack_top = TRY(mem::allocate_kernel_stack());
