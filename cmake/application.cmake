@@ -10,11 +10,13 @@
 # ARGS: argv, with shell-like quotes; default NAME. ROOT: folder of files for the image's /.
 # `{memory/16}` in ARGS, and in those files that EXPAND names by their paths within ROOT, is a part of
 # the machine's memory, in bytes (core/boot/memory_expressions.cc).
+# STACK_PROTECTOR buffers: canaries only in functions with arrays of characters on the stack (-fstack-protector);
+# none: in none; default: also in those that give the address of a local away (-fstack-protector-strong).
 # ALLOCATOR dense: malloc with size classes in steps of 8 bytes (libc/malloc/dense.cc).
 # PORT, PROBE (redis, http, tcp, none), MEMORY (MB): what `make run` needs to know.
 # -malign-data=abi: arrays aligned as the ABI asks, not as GCC 4.8 expected them.
 set(app_flags -O2 ${dense_code} -malign-data=abi -g -fno-pie -ffunction-sections -fdata-sections -fcf-protection=none
-  -fno-stack-protector -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${MUSL_DIR}=musl)
+  ${stack_protector} -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${MUSL_DIR}=musl)
 set(app_includes -nostdinc -isystem${MUSL_DIR}/include -isystem${gcc_include})
 
 # libstdc++'s headers, with ours over those of its files that are made for glibc (libc/cplusplus).
@@ -42,6 +44,9 @@ file(GLOB libc_replacements CONFIGURE_DEPENDS
   "${CMAKE_SOURCE_DIR}/libc/string/*.c" "${CMAKE_SOURCE_DIR}/libc/string/*.S"
   "${CMAKE_SOURCE_DIR}/libc/cplusplus/*.c")
 add_library(libc_replacement STATIC ${libc_replacements} "${CMAKE_SOURCE_DIR}/cmake/empty.c")
+# They run before the first thread has its canary.
+file(GLOB libc_string "${CMAKE_SOURCE_DIR}/libc/string/*.c")
+set_source_files_properties(${libc_string} PROPERTIES COMPILE_OPTIONS -fno-stack-protector)
 target_include_directories(libc_replacement PRIVATE "${CMAKE_SOURCE_DIR}")
 target_compile_options(libc_replacement PRIVATE ${app_flags} -Wall -Wextra -Werror
   $<$<COMPILE_LANGUAGE:C>:${app_includes}>
@@ -57,18 +62,27 @@ function(oblako_app)
   set(out "${OBLAKO_IMAGES}/${app_NAME}")
   file(MAKE_DIRECTORY "${work}" "${out}")
 
+  set(protector "")
+  if(NOT OBLAKO_STACK_PROTECTOR OR app_STACK_PROTECTOR STREQUAL "none")
+    set(protector -fno-stack-protector)
+  elseif(app_STACK_PROTECTOR STREQUAL "buffers")
+    set(protector -fno-stack-protector -fstack-protector)
+  endif()
+
   set(objects "")
   if(app_SOURCES)
     add_library(app_${app_NAME} OBJECT ${app_SOURCES})
-    target_compile_options(app_${app_NAME} PRIVATE ${app_flags} -Wall
+    target_compile_options(app_${app_NAME} PRIVATE ${app_flags} ${protector} -Wall
       $<$<COMPILE_LANGUAGE:C>:${app_includes}> $<$<COMPILE_LANGUAGE:CXX>:${app_cxx_includes}>)
     set(objects "$<TARGET_OBJECTS:app_${app_NAME}>")
   else()
     # Fetched when it is built, so that nobody waits for, or fails by, what he does not build.
     file(GLOB patches CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/patches/${app_FETCH}/*.patch")
     set(objects "${work}/${app_NAME}.o")
+    string(JOIN " " protector ${protector})
     add_custom_command(OUTPUT "${objects}"
-      COMMAND "${CMAKE_SOURCE_DIR}/scripts/build_app.sh" "${app_FETCH}" "${work}/source"
+      COMMAND "${CMAKE_COMMAND}" -E env "OBLAKO_FLAGS=${protector}"
+        "${CMAKE_SOURCE_DIR}/scripts/build_app.sh" "${app_FETCH}" "${work}/source"
         "${app_PRODUCT}" "${objects}" "${OBLAKO_CC}" "${OBLAKO_CXX}" ${app_BUILD}
       DEPENDS "${OBLAKO_CC}" "${OBLAKO_CXX}" "${CMAKE_SOURCE_DIR}/scripts/build_app.sh"
         "${OBLAKO_RECIPE_DIR}/recipe.cmake" "${CMAKE_SOURCE_DIR}/scripts/sources.txt" ${patches}

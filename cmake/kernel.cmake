@@ -25,7 +25,9 @@ endif()
 set(dense_code -fno-align-functions -fno-align-jumps -fno-align-loops)
 set(kernel_flags
   -ffreestanding -mgeneral-regs-only -mno-red-zone -mcmodel=kernel -fno-pie -Os -g
-  -ffunction-sections -fdata-sections -fno-stack-protector -fcf-protection=none
+  -ffunction-sections -fdata-sections -fcf-protection=none
+  # One canary for all of the kernel, which runs with the application's FS (core/log/stack_guard.cc).
+  ${stack_protector} -mstack-protector-guard=global
   -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-omit-frame-pointer
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -ffile-prefix-map=${LWIP_DIR}=lwip
   -ffile-prefix-map=${ZLIB_DIR}=zlib -ffile-prefix-map=${MUSL_DIR}=musl

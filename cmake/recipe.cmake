@@ -4,7 +4,7 @@
 # As a script, cmake -DOBLAKO_RECIPE_DIR=DIR -DOBLAKO_ROOT=DIR -P cmake/recipe.cmake, it only checks one:
 # a recipe with an error must not break anybody else's.
 macro(oblako_read_recipe)
-  cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY;ALLOCATOR"
+  cmake_parse_arguments(app "EXCLUDE_FROM_ALL" "NAME;FETCH;PRODUCT;ARGS;ROOT;PORT;PROBE;MEMORY;ALLOCATOR;STACK_PROTECTOR"
     "SOURCES;BUILD;EXPAND" ${ARGN})
   if(app_UNPARSED_ARGUMENTS OR app_KEYWORDS_MISSING_VALUES)
     oblako_wrong("what are, or what goes with, these: ${app_UNPARSED_ARGUMENTS} ${app_KEYWORDS_MISSING_VALUES}")
@@ -33,6 +33,9 @@ macro(oblako_read_recipe)
       oblako_wrong("${number} is a number, not ${app_${number}}")
     endif()
   endforeach()
+  if(app_STACK_PROTECTOR AND NOT app_STACK_PROTECTOR MATCHES "^(buffers|none)$")
+    oblako_wrong("STACK_PROTECTOR is buffers or none, not ${app_STACK_PROTECTOR}")
+  endif()
   if(app_PORT AND app_PORT GREATER 65535)
     oblako_wrong("PORT is at most 65535, not ${app_PORT}")
   endif()

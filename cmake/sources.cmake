@@ -23,7 +23,7 @@ file(GLOB musl_inputs CONFIGURE_DEPENDS
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${musl_inputs})
 message(STATUS "Building the C library (kept in the cache)")
 execute_process(
-  COMMAND "${CMAKE_SOURCE_DIR}/libc/build_musl.sh" "${MUSL_SOURCE_DIR}"
+  COMMAND "${CMAKE_SOURCE_DIR}/libc/build_musl.sh" "${MUSL_SOURCE_DIR}" ${stack_protector}
   OUTPUT_VARIABLE output RESULT_VARIABLE status OUTPUT_STRIP_TRAILING_WHITESPACE)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "building musl failed")

@@ -13,4 +13,5 @@ oblako_app(NAME redis
   ARGS "redis-server /etc/redis.conf"
   ROOT root EXPAND etc/redis.conf
   ALLOCATOR dense
+  STACK_PROTECTOR buffers
   PORT 6379 PROBE redis MEMORY 64)

@@ -16,6 +16,7 @@
 extern "C" char image_end[];
 extern "C" char boot_stack_top[];
 extern "C" uint64_t boot_pd_early[];
+extern "C" uint64_t __stack_chk_guard;
 
 namespace oblako::arch {
 namespace {
@@ -45,6 +46,23 @@ constexpr uint32_t range_is_ram = 1;
 percpu boot_cpu;
 boot_info info;
 char no_command_line[1];
+
+// The kernel's canary lies among the constants, read-only once it has its value. No function that
+// has looked at it may return behind this.
+asm(".pushsection .rodata.stack_guard, \"a\", @progbits\n"
+    ".globl __stack_chk_guard\n"
+    ".p2align 3\n"
+    "__stack_chk_guard: .quad 0\n"
+    ".popsection");
+
+[[gnu::always_inline]] inline void choose_stack_guard(uint64_t entry_tsc) {
+  uint64_t seed = 0;
+  hardware_random(seed); // where there is none, the time has to do
+  seed ^= (entry_tsc << 32 ^ read_tsc()) * 0x9e3779b97f4a7c15;
+  // A zero byte stops what goes by strings; as the second one, because the first is where one byte
+  // too many lands.
+  __stack_chk_guard = seed & ~uint64_t{0xff00};
+}
 
 void set_up_percpu() {
   boot_cpu.self = &boot_cpu;
@@ -148,6 +166,7 @@ extern "C" [[noreturn]] void boot_main(uint64_t entry_tsc, uint64_t left_by_moni
   OBLAKO_STAGE(long_mode);
   set_up_percpu();
   detect_cpu_features();
+  choose_stack_guard(entry_tsc);
   info.entry_tsc = entry_tsc;
   const uint64_t command_line =
       protocol == boot_protocol::linux64 ? read_linux(left_by_monitor) : read_pvh(left_by_monitor);

@@ -5,6 +5,7 @@
 #include "arch/x64/cpu.hh"
 #include "arch/x64/msr.hh"
 #include "arch/x64/percpu.hh"
+#include "arch/x64/syscall_entry.hh"
 #include "core/log/console.hh"
 #include "core/log/log.hh"
 #include "core/mem/app_memory.hh"
@@ -73,18 +74,17 @@ public:
       const auto* words = reinterpret_cast<const uintptr_t*>(rbp);
       if (!kernel_text().holds(words[1]))
         break;
-      line(words[1], "");
+      // The first line is where something happened, the others are return addresses.
+      line(count_ ? words[1] : words[1] - 1, "");
       if (words[0] <= rbp)
         break;
       rbp = words[0];
     }
-    // What the application was doing: the boundary keeps its stack pointer at the top.
     const uintptr_t app_rsp = *reinterpret_cast<const uintptr_t*>(top - 16);
     if (mem::in_app_range(app_rsp, 8))
       application_words(app_rsp);
   }
 
-private:
   void application_words(uintptr_t rsp) {
     rsp = align_down(rsp, 8);
     for (size_t i = 0; i < scanned_words && count_ < max_frames; i++, rsp += 8) {
@@ -101,6 +101,7 @@ private:
     log::error("  #%lu 0x%016lx%s", count_++, address, mark);
   }
 
+private:
   size_t count_ = 0;
 };
 
@@ -204,4 +205,31 @@ extern "C" [[noreturn]] void oblako_fatal_signal(oblako::arch::trap_frame* frame
     arch::backtrace().print(*frame);
   }
   arch::power_off(128 + signal);
+}
+
+// The kernel's check of the canary failed: called by compiled code at the end of a function.
+extern "C" [[noreturn]] void __stack_chk_fail() {
+  using namespace oblako;
+  arch::begin_report();
+  const auto where = reinterpret_cast<uintptr_t>(__builtin_return_address(0));
+  log::error("oblako: kernel panic: stack buffer overflow in the function at 0x%lx", where - 1);
+  log::error("backtrace:");
+  arch::backtrace().kernel_frames(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
+  arch::power_off(arch::panic_status);
+}
+
+// The same for the application (libc/overrides/__stack_chk_fail.c). As abort(), but for handlers:
+// they would run in a program whose stack is not its own any more.
+OBLAKO_SYSCALL(oblako_stack_overwritten, do_stack_overwritten);
+extern "C" [[noreturn]] void do_stack_overwritten(uintptr_t where, uintptr_t stack) {
+  using namespace oblako;
+  arch::begin_report();
+  log::error(
+      "oblako: the application was ended by a stack buffer overflow in the function at 0x%lx",
+      where - 1);
+  log::error("backtrace:");
+  arch::backtrace report;
+  report.line(where - 1, "");
+  report.application_words(stack);
+  arch::power_off(128 + SIGABRT);
 }
