@@ -299,8 +299,7 @@ size_t packet_memory(const pbuf& first) {
       else if (&piece == &piece.owner->first)
         bytes += piece.owner->held;
     } else {
-      bytes += p->size_class < packet_list_count ? packet_lists[p->size_class].size()
-                                                 : align_up(sizeof(pbuf) + p->len, page_size);
+      bytes += buffer_memory(*p);
     }
   }
   return bytes;

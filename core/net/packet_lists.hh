@@ -46,6 +46,12 @@ inline size_t tail_room(const pbuf& p) {
   return packet_lists[p.size_class].size() - static_cast<size_t>(end - begin);
 }
 
+// What a buffer takes of memory; whole pages if it is not from one of the lists.
+inline size_t buffer_memory(const pbuf& p) {
+  return p.size_class < packet_list_count ? packet_lists[p.size_class].size()
+                                          : align_up(sizeof(pbuf) + p.len, page_size);
+}
+
 inline tcp_seg* take_segment() {
   return static_cast<tcp_seg*>(structures[MEMP_TCP_SEG].take());
 }

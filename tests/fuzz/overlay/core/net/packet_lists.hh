@@ -24,6 +24,10 @@ inline void release_segment(tcp_seg* s) {
   memp_free(MEMP_TCP_SEG, s);
 }
 
+inline size_t buffer_memory(const pbuf& p) {
+  return sizeof(pbuf) + p.len;
+}
+
 // Every buffer has just the memory it needs, so that ASan sees its end.
 inline size_t tail_room(const pbuf&) {
   return 0;
