@@ -1,5 +1,6 @@
-// With mem.wx=allow memory may be writable and executable at once, but nothing of the image
-// changes. options: mem.wx=allow
+// options: mem.wx=allow
+//
+// With this option memory may be writable and executable at once, but nothing of the image changes.
 #define _GNU_SOURCE
 #include "tap.h"
 #include <errno.h>
