@@ -14,7 +14,7 @@ from tests.system.raw_tcp import ACK, FIN, PSH, RST, SYN, Peer, Wire
 @pytest.fixture(scope="module")
 def guest(boot_once):
     guest = boot_once("redis", "tap", memory=128, limit=900,
-                      args="--enable-debug-command yes")
+                      args="--enable-debug-command yes --maxclients 1000")
     guest.wait_redis()
     return guest
 
