@@ -1,9 +1,14 @@
-// A small static HTTP/1.1 server: httpd [-p PORT] [-d FOLDER]
+// A small static HTTP/1.1 server: httpd [-p PORT] [-d FOLDER] [-c CONNECTIONS]
 //
 // One thread and one epoll set. A connection reads a request, answers it and reads the next; while
 // an answer does not fit into the socket, only that connection waits. Small files go out with their
 // header in one piece, large ones by sendfile. GET and HEAD, keep-alive and pipelining, one byte
 // range, If-Modified-Since; no directory listings, no CGI, no TLS.
+//
+// Clients are not trusted. There are as many connections as memory allows; when all are taken, the one
+// that has done nothing useful for longest gives way to who comes. Useful is a whole request, or an
+// answer of which the client has taken a part that is worth counting: half a request is not, however
+// often a byte of it arrives. Requests, pauses and answers have time limits besides.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +21,13 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,14 +35,21 @@ enum {
   request_limit = 8192, // bytes of one request's head
   head_limit = 512,
   small_file = 8192,   // copied behind the head
-  idle_seconds = 60,   // a connection that does nothing is closed
+  head_seconds = 15,     // from a request's first byte to the end of its head
+  idle_seconds = 60,     // between requests
+  progress_seconds = 30, // in which a client takes so much of an answer, or its rest:
+  progress_bytes = 16384,
+  memory_of_one = 32768, // for each connection: this structure, and what the kernel has of it
   batch = 64,          // events per epoll_wait
   requests_a_turn = 64 // then the other connections have theirs
 };
 
 struct connection {
-  struct connection *previous, *next; // by last activity, the one idle longest first
-  time_t active;
+  struct connection *previous, *next; // by `useful`, the earliest first
+  time_t useful;      // when it last did something useful
+  time_t begun;       // when an unfinished request began, or the connection; 0 between requests
+  long long given;    // bytes of answers that the kernel has taken
+  long long progress; // how many of them the client had at `useful`, or soon after; -1: not asked
   int fd;
   int file;         // being sent, or -1
   off_t at, end;    // of the file
@@ -48,7 +63,8 @@ struct connection {
 
 static struct connection idle = {.previous = &idle, .next = &idle};
 static int epoll, listener;
-static time_t now;
+static int connections, most_connections;
+static time_t now; // seconds of the monotonic clock
 static char date[64];
 
 static void detach(struct connection* c) {
@@ -59,7 +75,19 @@ static void detach(struct connection* c) {
 static void append(struct connection* c) {
   c->previous = idle.previous, c->next = &idle;
   c->previous->next = c->next->previous = c;
-  c->active = now;
+}
+
+// How many bytes of its answers the client has acknowledged.
+static long long taken(const struct connection* c) {
+  int waiting = 0;
+  ioctl(c->fd, TIOCOUTQ, &waiting);
+  return c->given - waiting;
+}
+
+static void note_useful(struct connection* c) {
+  c->useful = now;
+  detach(c);
+  append(c);
 }
 
 static void drop(struct connection* c) {
@@ -68,6 +96,34 @@ static void drop(struct connection* c) {
     close(c->file);
   close(c->fd); // leaves the epoll set by that
   free(c);
+  --connections;
+}
+
+// Whether a connection has used up its time. One whose client takes an answer slowly, but takes it, has
+// done something useful meanwhile.
+static int overdue(struct connection* c) {
+  const time_t silent = now - c->useful;
+  if (c->out || c->file >= 0) {
+    const long long progress = taken(c);
+    if (c->progress < 0)
+      c->progress = progress;
+    if (progress - c->progress >= progress_bytes) {
+      c->progress = progress;
+      note_useful(c);
+      return 0;
+    }
+    return silent > progress_seconds;
+  }
+  return c->begun ? now - c->begun > head_seconds : silent > idle_seconds;
+}
+
+static void drop_overdue(void) {
+  struct connection* last = idle.previous; // those behind it are there because they were useful now
+  for (struct connection *c = idle.next, *next; c != &idle; c = next) {
+    next = c == last ? &idle : c->next;
+    if (overdue(c))
+      drop(c);
+  }
 }
 
 // ------------------------------------------------------------- answering
@@ -105,6 +161,8 @@ begin(struct connection* c, const char* status, const char* more, ...) {
   c->out += (size_t)vsnprintf(c->answer + c->out, head_limit - c->out, more, list);
   va_end(list);
   c->sent = 0;
+  note_useful(c); // a whole request came
+  c->progress = -1;
 }
 
 static void refuse(struct connection* c, const char* status, int head_only) {
@@ -238,6 +296,7 @@ static void answer(struct connection* c, size_t length) {
   head[length] = behind;
   c->got -= length;
   memmove(head, head + length, c->got);
+  c->begun = c->got ? now : 0;
 }
 
 // ------------------------------------------------------------- connections
@@ -250,11 +309,13 @@ static int push(struct connection* c) {
     if (n < 0)
       return errno == EAGAIN ? 0 : errno == EINTR ? 1 : -1;
     c->sent += (size_t)n;
+    c->given += n;
   }
   while (c->file >= 0 && c->at < c->end) {
     const ssize_t n = sendfile(c->fd, c->file, &c->at, (size_t)(c->end - c->at));
     if (n < 0)
       return errno == EAGAIN ? 0 : -1;
+    c->given += n;
     if (n == 0)
       return -1; // the file has become shorter: the length we gave is wrong
   }
@@ -296,6 +357,8 @@ static int go_on(struct connection* c) {
         watch_output(c, 0);
         return n < 0 && errno == EAGAIN;
       }
+      if (c->got == 0)
+        c->begun = now;
       c->got += (size_t)n;
       continue;
     }
@@ -307,33 +370,40 @@ static int go_on(struct connection* c) {
 }
 
 static void serve(struct connection* c) {
-  if (!go_on(c)) {
+  if (!go_on(c))
     drop(c);
-    return;
-  }
-  detach(c);
-  append(c);
 }
 
+// Not while events are at hand: one of them may be of a connection that gives way here.
 static void welcome(void) {
   for (int i = 0; i < batch; ++i) {
     const int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
+      if ((errno == EMFILE || errno == ENFILE || errno == ENOMEM) && idle.next != &idle)
+        drop(idle.next);
       return;
+    }
+    if (connections >= most_connections)
+      drop(idle.next);
     struct connection* c = malloc(sizeof *c);
     if (!c) {
       close(fd);
       return;
     }
+    ++connections;
     const int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->fd = fd, c->file = -1;
     c->got = c->out = c->sent = 0;
     c->closing = c->wants_output = 0;
+    c->given = c->progress = 0;
+    c->useful = c->begun = now;
     append(c);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
-    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
-    serve(c); // the request is often there already
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
+      drop(c);
+    else
+      serve(c); // the request is often there already
   }
 }
 
@@ -368,14 +438,45 @@ static void watch(int fd, void* mark) {
   epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
 }
 
+// As many as memory has room for, unless told; each may have a file open beside its socket.
+static void limit_connections(int wanted) {
+  struct sysinfo memory = {0};
+  struct rlimit files;
+  sysinfo(&memory);
+  getrlimit(RLIMIT_NOFILE, &files);
+  const unsigned long long fit =
+      (unsigned long long)memory.freeram * memory.mem_unit / memory_of_one;
+  const rlim_t other_files = 16;
+  rlim_t most = wanted > 0 ? (rlim_t)wanted : fit < 16 ? 16 : fit;
+  if (most > (files.rlim_max - other_files) / 2)
+    most = (files.rlim_max - other_files) / 2;
+  if (files.rlim_cur < most * 2 + other_files) {
+    files.rlim_cur = most * 2 + other_files;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  most_connections = (int)most;
+}
+
+static void read_clocks(void) {
+  static time_t dated;
+  struct timespec time_now;
+  clock_gettime(CLOCK_MONOTONIC, &time_now);
+  now = time_now.tv_sec;
+  const time_t today = time(NULL);
+  if (today != dated)
+    http_date(dated = today, date, sizeof date);
+}
+
 int main(int argc, char** argv) {
-  int port = 80;
+  int port = 80, wanted = 0;
   const char* folder = "/srv";
-  for (int option; (option = getopt(argc, argv, "p:d:")) != -1;) {
+  for (int option; (option = getopt(argc, argv, "p:d:c:")) != -1;) {
     if (option == 'p')
       port = atoi(optarg);
     else if (option == 'd')
       folder = optarg;
+    else if (option == 'c')
+      wanted = atoi(optarg);
     else
       return 2;
   }
@@ -383,30 +484,32 @@ int main(int argc, char** argv) {
     perror(folder);
     return 1;
   }
+  limit_connections(wanted);
   epoll = epoll_create1(EPOLL_CLOEXEC);
   listener = listen_on(port);
   const int signals = stop_signals();
   static char stop;
   watch(listener, &listener);
   watch(signals, &stop);
-  printf("httpd: serving %s on port %d\n", folder, port);
+  printf("httpd: serving %s on port %d, at most %d connections\n", folder, port, most_connections);
   fflush(stdout);
   for (;;) {
     struct epoll_event events[batch];
     const int n = epoll_wait(epoll, events, batch, idle.next == &idle ? -1 : 1000);
     const time_t then = now;
-    now = time(NULL);
-    if (now != then)
-      http_date(now, date, sizeof date);
+    read_clocks();
+    int newcomers = 0;
     for (int i = 0; i < n; ++i) {
       if (events[i].data.ptr == &stop)
         return 0;
       if (events[i].data.ptr == &listener)
-        welcome();
+        newcomers = 1;
       else
         serve(events[i].data.ptr);
     }
-    while (idle.next != &idle && now - idle.next->active > idle_seconds)
-      drop(idle.next);
+    if (newcomers)
+      welcome();
+    if (now != then)
+      drop_overdue();
   }
 }

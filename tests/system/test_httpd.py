@@ -1,5 +1,6 @@
 """The static HTTP server: the recipe works, and what clients rely on."""
 
+import contextlib
 import http.client
 import shutil
 
@@ -83,6 +84,29 @@ def test_pipelining(httpd):
         while piece := s.recv(65536):
             data += piece
     assert data.count(b"HTTP/1.1 200 OK\r\n") == 201
+
+
+def test_half_requests_give_way(start):
+    """More half-sent requests than there is room for (slowloris), in the memory of the recipe, 32 MB: who
+    asks is served all along, on a connection kept and on new ones; the oldest half is gone."""
+    httpd = start("httpd")
+    most = int(httpd.wait_console(r"at most (\d+) connections")[1])
+    assert 500 < most < 1024
+    with contextlib.ExitStack() as stack:
+        with httpd.inside():
+            kept = http.client.HTTPConnection(*httpd.address, timeout=20)
+        halves = []
+        for n in range(most * 3):
+            s = stack.enter_context(httpd.connect(20))
+            s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-a: ")
+            halves.append(s)
+            if n % 100 == 0:
+                assert ask(httpd, "GET", "/", connection=kept)[0].status == 200
+                assert ask(httpd, "GET", "/")[0].status == 200
+        with contextlib.suppress(ConnectionResetError):
+            assert halves[0].recv(1) == b""
+        halves[-1].sendall(b"\r\n\r\n")
+        assert halves[-1].recv(12) == b"HTTP/1.1 200"
 
 
 @pytest.mark.full
