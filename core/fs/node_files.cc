@@ -1,5 +1,6 @@
 #include "core/fs/node_files.hh"
 #include "core/fs/tmpfs.hh"
+#include "core/sched/thread.hh"
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -193,6 +194,7 @@ result<size_t> directory_file::read_directory(mem::io_buffers& to) {
       return error::fault;
     position_ = position;
     done += n;
+    sched::yield_if_needed();
   }
 }
 

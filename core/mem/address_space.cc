@@ -3,6 +3,7 @@
 #include "arch/x64/paging.hh"
 #include "core/log/log.hh"
 #include "core/mem/frames.hh"
+#include "core/sched/thread.hh"
 
 namespace oblako::mem {
 
@@ -209,6 +210,7 @@ void release_app_frames(phys_addr start, unsigned order) {
     return;
   the_space.resident_pages -= uint64_t{1} << order;
   free_frames(start, order);
+  sched::yield_if_needed(); // there may be millions of pages
 }
 
 } // namespace oblako::mem

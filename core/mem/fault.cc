@@ -177,6 +177,8 @@ fault_outcome handle_fault(uintptr_t address, fault_kind kind) {
 result<void> populate(uintptr_t start, uintptr_t end) {
   address_space& s = space();
   for (uintptr_t page = start; page < end; page += page_size) {
+    if (sched::killable_point().code() == error::intr)
+      return error::intr;
     {
       sched::lock_guard<sched::mutex> g(s.lock);
       if (arch::lookup(page).flags)
@@ -189,7 +191,6 @@ result<void> populate(uintptr_t start, uintptr_t end) {
       if (outcome == fault_outcome::out_of_memory || outcome == fault_outcome::bad_permission)
         return error::nomem;
     }
-    sched::yield_if_needed();
   }
   return {};
 }

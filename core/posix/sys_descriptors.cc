@@ -1,6 +1,7 @@
 // Descriptors themselves: close, dup and fcntl, and the requests every ioctl understands.
 #include "arch/x64/syscall_entry.hh"
 #include "core/posix/file.hh"
+#include "core/sched/thread.hh"
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
@@ -113,6 +114,7 @@ extern "C" long do_close_range(unsigned first, unsigned last, unsigned flags) {
     else if (file* f = descriptors.remove(fd))
       fd_table::dropped(f);
     first = static_cast<unsigned>(fd) + 1;
+    sched::yield_if_needed();
   }
   return 0;
 }

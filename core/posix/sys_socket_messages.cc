@@ -3,6 +3,7 @@
 #include "core/net/control_data.hh"
 #include "core/posix/io_vector.hh"
 #include "core/posix/socket_calls.hh"
+#include "core/sched/thread.hh"
 #include "core/time/clock.hh"
 #include <sys/socket.h>
 #include <time.h>
@@ -104,6 +105,7 @@ result<size_t> send_messages(int fd, mmsghdr* app_list, unsigned count, int flag
     if (!sent.ok())
       return outcome(done, sent.code());
     TRY(mem::write_app(&app_list[done].msg_len, static_cast<unsigned>(*sent)));
+    sched::yield_if_needed();
   }
   return size_t{done};
 }
@@ -126,6 +128,7 @@ result<size_t> receive_messages(int fd, mmsghdr* app_list, unsigned count, int f
       return outcome(done, got.code());
     TRY(mem::write_app(&app_list[done].msg_len, static_cast<unsigned>(*got)));
     ++done;
+    sched::yield_if_needed();
     // As on Linux the timeout is looked at between messages only.
     if (deadline != time::no_deadline && time::monotonic_ns() >= deadline)
       break;

@@ -25,6 +25,9 @@ void wait_queue::notify_one(uint32_t) {
   abort();
 }
 void yield_if_needed() {}
+result<void> killable_point() {
+  return {};
+}
 } // namespace oblako::sched
 
 static const char* wx_option;
