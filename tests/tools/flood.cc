@@ -1,7 +1,7 @@
-// Sends frames at a steady rate: flood INTERFACE FILE RATE SECONDS. The file holds frames, each behind its
-// length (16 bits, little-endian); they are sent in turn, again from the beginning at the end. What a busy
-// host keeps us from sending in time is left out, so that no burst makes up for it. Prints how many
-// frames were sent.
+// Sends frames at a steady rate: flood INTERFACE FILE RATE SECONDS. The file holds frames, each
+// behind its length (16 bits, little-endian); they are sent in turn, again from the beginning at
+// the end. What a busy host keeps us from sending in time is left out, so that no burst makes up
+// for it. Prints how many frames were sent.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fstream>
