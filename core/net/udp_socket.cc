@@ -369,10 +369,15 @@ err_t udp_socket::transmit(pbuf* data, const endpoint& target, const sending& ho
 
 void udp_socket::on_receive(void* self, udp_pcb*, pbuf* data, const ip_addr_t* from, u16_t port) {
   auto* s = static_cast<udp_socket*>(self);
+  // Where it came from is read from its headers, which lie in its own buffer.
+  const auto hop_limit =
+      ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header()) : IPH_TTL(ip4_current_header());
+  const auto traffic_class = static_cast<uint8_t>(
+      ip_current_is_v6() ? IP6H_TC(ip6_current_header()) : IPH_TOS(ip4_current_header()));
   // Behind others, a small one does not keep a large receive buffer.
   if (s->first_ && cost_of(*data) > 2u * data->tot_len + sizeof(datagram))
     if (pbuf* copy = pbuf_clone(PBUF_RAW, PBUF_RAM, data)) {
-      pbuf_free(data);
+      pbuf_free(data); // and with it the headers
       data = copy;
     }
   const uint32_t cost = cost_of(*data);
@@ -388,9 +393,8 @@ void udp_socket::on_receive(void* self, udp_pcb*, pbuf* data, const ip_addr_t* f
         *ip_current_dest_addr(),
         s->settings_.timestamp ? time::wall_ns() : 0,
         netif_get_index(ip_current_input_netif()),
-        ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header()) : IPH_TTL(ip4_current_header()),
-        static_cast<uint8_t>(ip_current_is_v6() ? IP6H_TC(ip6_current_header())
-                                                : IPH_TOS(ip4_current_header()))};
+        hop_limit,
+        traffic_class};
   (s->last_ ? s->last_->next : s->first_) = d;
   s->last_ = d;
   s->queued_bytes_ += cost;
