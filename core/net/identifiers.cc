@@ -11,7 +11,7 @@
 namespace oblako::net {
 namespace {
 
-// A sixteen-thousandth of memory, as far as that is useful.
+// One for each 64 kB of memory, as far as that is useful.
 constexpr uint64_t memory_per_counter = 64_KiB;
 constexpr uint32_t fewest_counters = 64, most_counters = 16'384;
 
