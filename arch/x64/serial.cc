@@ -29,4 +29,8 @@ void serial_enable_receive_interrupt() {
   out8(port_interrupt_enable, receive_interrupt);
 }
 
+void serial_disable_receive_interrupt() {
+  out8(port_interrupt_enable, 0);
+}
+
 } // namespace oblako::arch

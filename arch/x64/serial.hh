@@ -11,5 +11,6 @@ void serial_write(const char* text, size_t bytes);
 // One received byte; false if there is none.
 bool serial_read(char& c);
 void serial_enable_receive_interrupt();
+void serial_disable_receive_interrupt();
 
 } // namespace oblako::arch

@@ -14,9 +14,13 @@ namespace {
 constexpr uint8_t serial_irq = 4;
 bool started;
 
+// With its interrupt enabled again the port raises it at once for a character that waits.
+constexpr console_source serial_port{arch::serial_disable_receive_interrupt,
+                                     arch::serial_enable_receive_interrupt};
+
 void on_interrupt(void*) {
   char c;
-  while (arch::serial_read(c))
+  while (console_has_room(serial_port) && arch::serial_read(c))
     console_typed(c);
 }
 } // namespace

@@ -57,6 +57,8 @@ public:
     }
   }
 
+  void resume_input() { pump(); }
+
 private:
   // A piece the device is done with; nullptr if it does not get on.
   char* obtain() {
@@ -79,18 +81,40 @@ private:
     receive_->submit(chain.take(), input_);
   }
 
-  static void on_input(void* context) {
-    auto& self = *static_cast<console*>(context);
+  static void on_input(void* context) { static_cast<console*>(context)->pump(); }
+
+  // Called by the interrupt and by the reader that made room. One of them works; whoever comes
+  // meanwhile makes it look again.
+  void pump() {
+    if (__atomic_fetch_add(&asked_, 1, __ATOMIC_SEQ_CST) != 0)
+      return;
+    uint32_t seen = 1;
+    do {
+      take_input();
+      seen = __atomic_sub_fetch(&asked_, seen, __ATOMIC_SEQ_CST);
+    } while (seen != 0);
+  }
+
+  // Hands in what has come. What finds no room stays in the buffer, which the device gets back when
+  // it is empty.
+  void take_input() {
     completion c;
     do {
-      while (self.receive_->take_completed(c)) {
-        for (uint32_t i = 0; i < c.written; ++i)
-          log::console_typed(self.input_[i]);
-        self.post_input();
-        self.receive_->notify();
+      while (received_ || receive_->take_completed(c)) {
+        received_ = received_ ? received_ : c.written;
+        for (; next_ < received_; ++next_) {
+          if (!log::console_has_room(source))
+            return;
+          log::console_typed(input_[next_]);
+        }
+        next_ = received_ = 0;
+        post_input();
+        receive_->notify();
       }
-    } while (!self.receive_->enable_interrupts());
+    } while (!receive_->enable_interrupts());
   }
+
+  static const log::console_source source;
 
   device_setup setup_;
   virtqueue* receive_ = nullptr;
@@ -98,6 +122,8 @@ private:
   char* free_[piece_count];
   size_t free_count_ = 0;
   char input_[input_bytes];
+  uint32_t received_ = 0, next_ = 0; // of input_: how many came, the first not handed in yet
+  uint32_t asked_ = 0;               // calls of pump() that have not been served
   char pieces_[piece_count][piece_bytes];
 };
 
@@ -107,6 +133,8 @@ constinit console* active = nullptr;
 void write(const char* text, size_t bytes) {
   active->write(text, bytes);
 }
+
+constexpr log::console_source console::source{[] {}, [] { active->resume_input(); }};
 
 } // namespace
 
