@@ -7,6 +7,8 @@ The exit status is the application's.
 """
 
 import argparse
+import contextlib
+import fcntl
 import os
 import re
 import select
@@ -197,13 +199,74 @@ class Console:
         sys.stdout.buffer.flush()
 
 
+class Keyboard:
+    """What comes on our standard input goes to the guest's console, as fast as the guest takes it.
+    The end of our input is ^D there. ^C overtakes what has not been sent and drops it, as on a
+    terminal."""
+
+    INTERRUPT, END = b"\x03", b"\x04"
+    PIPE = 4096  # bytes between us and QEMU, which ^C cannot overtake
+
+    def __init__(self, sink):
+        self.sink = sink.fileno()
+        self.source = sys.stdin.fileno()  # None behind its end
+        self.pending = b""
+        self.interrupting = False
+        self.line_open = False
+        os.set_blocking(self.sink, False)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self.sink, fcntl.F_SETPIPE_SZ, self.PIPE)
+
+    def inputs(self):
+        return [self.source] if self.source is not None and not self.pending else []
+
+    def outputs(self):
+        return [self.sink] if self.pending or self.interrupting else []
+
+    def interrupt(self):
+        """Context: a signal's handler. OSError: QEMU is gone."""
+        self.interrupting = True
+        self.send()
+
+    def take(self):
+        """Our standard input is readable."""
+        try:
+            self.pending = os.read(self.source, 4096)
+        except OSError:  # we are in the background
+            self.source = None
+            return
+        if self.pending:
+            self.line_open = not self.pending.endswith((b"\n", self.END))
+        else:
+            self.pending = self.END * (2 if self.line_open else 1)
+            self.source = None
+        self.send()
+
+    def send(self):
+        """What the guest takes at the moment."""
+        try:
+            if self.interrupting:
+                os.write(self.sink, self.INTERRUPT)
+                self.interrupting, self.pending = False, b""
+            if self.pending:
+                self.pending = self.pending[os.write(self.sink, self.pending):]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:  # so its output ends, too
+            interrupting, self.interrupting = self.interrupting, False
+            self.pending, self.source = b"", None
+            if interrupting:
+                raise
+
+
 class Stopper:
     """The first signal: SIGINT for the guest, through its console. The second: the end. ^C leaves the
     guest as much time as it takes. Who sends SIGTERM or SIGHUP may not be there to send another, so
     then the guest has to say something within some seconds."""
 
-    def __init__(self, qemu):
+    def __init__(self, qemu, keyboard):
         self.qemu = qemu
+        self.keyboard = keyboard
         self.asked_at = None
         self.heard_since = False
         self.must_listen = False
@@ -219,7 +282,7 @@ class Stopper:
         self.asked_at = time.monotonic()
         self.must_listen = number != signal.SIGINT
         try:
-            self.qemu.stdin.write(b"\x03")
+            self.keyboard.interrupt()
         except OSError:
             self.qemu.kill()
 
@@ -266,26 +329,23 @@ class Complaints(threading.Thread):
 
 def serve(qemu, console):
     """Moves bytes both ways until QEMU closes the console."""
-    stopper = Stopper(qemu)
-    inputs = [qemu.stdout.fileno(), sys.stdin.fileno()]
+    keyboard = Keyboard(qemu.stdin)
+    stopper = Stopper(qemu, keyboard)
+    output = qemu.stdout.fileno()
     while True:
-        readable, _, _ = select.select(inputs, [], [], 0.5)
+        readable, writable, _ = select.select([output, *keyboard.inputs()], keyboard.outputs(), [], 0.5)
         stopper.look()
-        if inputs[0] in readable:
-            data = os.read(inputs[0], 65536)
+        if output in readable:
+            data = os.read(output, 65536)
             if not data:
                 return
             stopper.heard()
             console.feed(data)
-        if len(inputs) > 1 and inputs[1] in readable:
-            try:
-                data = os.read(inputs[1], 4096)
-                if data:
-                    qemu.stdin.write(data)
-                else:
-                    inputs.pop()
-            except OSError:
-                inputs.pop()
+        with contextlib.suppress(BrokenPipeError):
+            if writable:
+                keyboard.send()
+            if keyboard.source in readable:
+                keyboard.take()
 
 
 def run(app, command, network, machine):

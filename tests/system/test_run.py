@@ -14,6 +14,7 @@ import pytest
 
 from tests.system.conftest import ROOT
 from tests.system.guest import free_port
+from tests.system.test_console import fnv1a
 
 
 def start(name, *arguments, **how):
@@ -39,7 +40,7 @@ def read_until(process, text, timeout=60):
 
 @pytest.fixture
 def build_system(app):
-    for name in ("system-crash", "system-exit_status", "redis"):
+    for name in ("system-crash", "system-exit_status", "system-typed", "redis"):
         app(name)
     return ["--build", ROOT / "build" / "system"]
 
@@ -55,6 +56,14 @@ def test_backtraces_have_names(build_system):
     output, _ = done.communicate(timeout=60)
     assert done.returncode != 0
     assert "innermost+0x" in output and "crash.c:" in output
+
+
+def test_standard_input_reaches_the_guest_whole(build_system):
+    text = b"".join(b"%d " % i for i in range(20_000))  # one line, longer than any buffer on the way
+    done = subprocess.run([ROOT / "scripts" / "run.py", "system-typed", *build_system, "--args", "all 5000"],
+                          input=text, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert f"all {len(text)} {fnv1a(text)}".encode() in done.stdout
 
 
 def test_redis_answers_and_stops_in_order(build_system):
