@@ -1,12 +1,11 @@
 // hostname=NAME from the command line.
 #include "core/boot/options.hh"
-#include "core/log/log.hh"
+#include <stddef.h>
 
 namespace oblako::boot {
 namespace {
 
 constexpr size_t longest_label = 63, longest_name = 64; // RFC 1123, 2.1; Linux's HOST_NAME_MAX
-bool complained;
 
 bool letter_or_digit(char c) {
   return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
@@ -36,14 +35,13 @@ bool is_host_name(const char* name) {
 
 const char* host_name() {
   const char* name = option("hostname");
-  if (!name || is_host_name(name))
-    return name ? name : default_host_name;
-  if (!complained)
-    log::warning("hostname=%s is not a name of letters, digits, '-' and '.', at most %zu long; "
-                 "using %s",
-                 name, longest_name, default_host_name);
-  complained = true;
-  return default_host_name;
+  return name ? name : default_host_name;
 }
 
 } // namespace oblako::boot
+
+extern "C" const char* oblako_check_host_name(const char* value) {
+  return oblako::boot::is_host_name(value)
+             ? nullptr
+             : "is not a name of letters, digits, '-' and '.', at most 64 long";
+}

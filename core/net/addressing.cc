@@ -58,19 +58,22 @@ void set_static(netif& n, const ipv4_config& config) {
   announce(n, "ip=");
 }
 
-// An option for one interface: enN.NAME=, or for the first NAME= alone.
-const char* option_for(const netif& n, const char* name) {
-  char full[16];
-  log::format(full, sizeof full, "en%d.%s", n.num - 1, name);
-  const char* value = boot::option(full);
-  return value || n.num != 1 ? value : boot::option(name);
-}
-
 // A unit that comes up with another address than it was given is worse than one that does not.
 [[noreturn]] void refuse(const netif& n, const option_complaint& c) {
   char full[16];
   log::format(full, sizeof full, "en%d.%s", n.num - 1, c.name);
   boot::refuse_option(boot::option(full) ? full : c.name, c.value, c.what);
+}
+
+// An option for one interface: enN.NAME=, or for the first NAME= alone.
+const char* option_for(const netif& n, const char* name) {
+  char full[16];
+  log::format(full, sizeof full, "en%d.%s", n.num - 1, name);
+  const char* value = boot::option(full);
+  const char* first = n.num == 1 ? boot::option(name) : nullptr;
+  if (value && first)
+    boot::refuse_option(name, first, "stands beside en0's option of that name");
+  return value ? value : first;
 }
 
 // True if the command line gives an address.
@@ -80,11 +83,16 @@ bool configure_from_options(netif& n) {
   const char* servers = option_for(n, "dns");
   if (!ip && gateway)
     refuse(n, {"gw", gateway, "needs ip=ADDRESS/LENGTH beside it"});
+  if (!ip && servers)
+    refuse(n, {"dns", servers, "needs ip=ADDRESS/LENGTH beside it"});
   if (!ip)
     return false;
   ipv4_config config;
   if (const option_complaint c = parse_ipv4_config(ip, gateway, servers, config); c.name)
     refuse(n, c);
+  if (config.more_name_servers)
+    log::warning("dns=%s names more than %u servers; the first %u are asked", servers,
+                 config.name_server_count, config.name_server_count);
   set_static(n, config);
   return true;
 }
@@ -121,6 +129,8 @@ void set_static_ipv6(netif& n) {
     refuse(n, {"ip6", ip, "is not ADDRESS/64, for example ip6=fd00::2/64"});
   if (!can_be_a_host(address))
     refuse(n, {"ip6", ip, "is not an address that a host can have"});
+  if (gateway && ip6_addr_cmp_zoneless(&address, &router))
+    refuse(n, {"gw6", gateway, "is the machine's own address"});
   s8_t place;
   if (netif_add_ip6_address(&n, &address, &place) != ERR_OK || place < 0) {
     log::error("net: no room for ip6=%s", ip);
@@ -146,6 +156,12 @@ void configure_addresses(netif& n) {
   netif_set_up(&n);
   if (!by_hand && dhcp_start(&n) != ERR_OK)
     log::error("net: DHCP could not be started");
+}
+
+void check_interface_options(unsigned interfaces) {
+  const boot::named_option o = boot::interface_option_beyond(interfaces);
+  if (o.name)
+    boot::refuse_option(o.name, o.value, "is for an interface that this machine does not have");
 }
 
 // lwIP gives up on DHCP when a lease has ended and there is no memory to ask for the next.

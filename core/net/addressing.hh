@@ -10,6 +10,8 @@ namespace oblako::net {
 // Packets to elsewhere go over the first.
 // Context: the stack's lock is held.
 void configure_addresses(netif& n);
+// Ends the machine if an option names an interface that it does not have.
+void check_interface_options(unsigned interfaces);
 // Called every second.
 void keep_addresses(netif& n);
 

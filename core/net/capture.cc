@@ -89,12 +89,8 @@ bool find_target(ip_addr_t& to) {
 
 void start_capture() {
   const char* option = boot::option("net.capture");
-  if (!option)
+  if (!option || !parse_capture_target(option, target))
     return;
-  if (!parse_capture_target(option, target)) {
-    log::error("net: net.capture=%s: it is a port of the gateway's, or ADDRESS:PORT", option);
-    return;
-  }
   sender = udp_new_ip_type(IPADDR_TYPE_V4);
   capture_on = sender != nullptr;
   if (capture_on)
@@ -144,3 +140,10 @@ void send_captured() {
 }
 
 } // namespace oblako::net
+
+extern "C" const char* oblako_check_capture(const char* value) {
+  oblako::net::capture_target target;
+  return oblako::net::parse_capture_target(value, target)
+             ? nullptr
+             : "is not a port of the gateway's, or ADDRESS:PORT";
+}

@@ -364,6 +364,7 @@ result<void> attach(device& d) {
 
 void start_interfaces() {
   max_lent = max_of<size_t>(least_lent, mem::frame_usage().total_bytes / 32);
+  check_interface_options(device_count);
   for (unsigned k = 0; k < device_count; ++k)
     start_interface(*devices[k], k == 0);
 }

@@ -105,33 +105,34 @@ void start_measuring() {
 
 // clock=SECONDS[.FRACTION], as `make run` passes it: the host's time when it started the VM.
 bool parse_clock(const char* text, uint64_t& ns) {
+  constexpr uint64_t last = uint64_t{1} << 33; // seconds; some 270 years
   uint64_t seconds = 0;
   const char* p = text;
-  for (; *p >= '0' && *p <= '9'; ++p)
+  for (; *p >= '0' && *p <= '9'; ++p) {
     seconds = seconds * 10 + static_cast<uint64_t>(*p - '0');
+    if (seconds > last)
+      return false;
+  }
   if (p == text)
     return false;
   uint64_t fraction = 0, scale = ns_per_s;
   if (*p == '.')
-    for (++p; *p >= '0' && *p <= '9' && scale > 1; ++p) {
-      scale /= 10;
+    for (++p; *p >= '0' && *p <= '9'; ++p) {
+      scale /= 10; // 0 behind the ninth digit
       fraction += static_cast<uint64_t>(*p - '0') * scale;
     }
   ns = seconds * ns_per_s + fraction;
-  return *p == 0 || (*p >= '0' && *p <= '9');
+  return *p == 0;
 }
 
 [[gnu::noinline]] void start_wall() {
   arch::clear_direction_flag();
   wall_known = true;
   uint64_t ns = 0;
-  if (const char* given = boot::option("clock")) {
-    if (parse_clock(given, ns)) {
-      wall_offset = ns; // the host's time at our first instruction
-      return;
-    }
-    log::warning("clock=%s is not a number of seconds since 1970; using the machine's clock",
-                 given);
+  const char* given = boot::option("clock");
+  if (given && parse_clock(given, ns)) {
+    wall_offset = ns; // the host's time at our first instruction
+    return;
   }
   auto machine = arch::wall_clock_at_boot();
   if (machine.ok())
@@ -164,3 +165,8 @@ void set_wall_ns(uint64_t ns) {
 }
 
 } // namespace oblako::time
+
+extern "C" const char* oblako_check_clock(const char* value) {
+  uint64_t ns;
+  return oblako::time::parse_clock(value, ns) ? nullptr : "is not a number of seconds since 1970";
+}

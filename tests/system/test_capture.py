@@ -48,4 +48,4 @@ def test_tshark_reads_it(boot, namespace_with_tap, tmp_path):
 def test_a_wrong_target_is_named(boot):
     guest = boot("redis", "tap", options="net.capture=1.2.3:x")
     guest.wait_redis()
-    assert "net.capture=1.2.3:x: it is a port" in guest.text
+    assert "net.capture=1.2.3:x is not a port" in guest.text

@@ -75,6 +75,8 @@ TEST(net_config, MoreNameServersThanItKeeps) {
   const outcome o = parse("10.0.0.2/8", nullptr, "1.1.1.1,2.2.2.2,3.3.3.3,4.4.4.4");
   ASSERT_TRUE(o.good);
   EXPECT_EQ(o.config.name_server_count, ipv4_config::max_name_servers);
+  EXPECT_TRUE(o.config.more_name_servers);
+  EXPECT_FALSE(parse("10.0.0.2/8", nullptr, "1.1.1.1,2.2.2.2,3.3.3.3").config.more_name_servers);
 }
 
 // The test vectors of the reference: key 00 01 .. 0f, input 00 01 02 ..

@@ -1,5 +1,5 @@
 // The kernel command line: options, virtio-mmio slots, the application's arguments.
-// sources: core/boot/options.cc core/boot/memory_expressions.cc
+// sources: core/boot/options.cc core/boot/host_name.cc core/boot/memory_expressions.cc
 #include "core/boot/command_line.hh"
 #include "core/boot/memory_expressions.hh"
 #include "core/boot/options.hh"
@@ -27,6 +27,14 @@ void oblako::log::warning(const char* format, ...) {
 // What oblako_expand_memory() asks.
 oblako::mem::frame_statistics oblako::mem::frame_usage() {
   return {64 << 20, 60 << 20};
+}
+
+// What the clock and the network answer.
+extern "C" const char* oblako_check_clock(const char* value) {
+  return *value == 'n' ? "is not a number of seconds since 1970" : nullptr;
+}
+extern "C" const char* oblako_check_capture(const char* value) {
+  return *value == 'x' ? "is not a port of the gateway's" : nullptr;
 }
 
 namespace {
@@ -99,6 +107,80 @@ TEST(options, options_values_and_arguments) {
   ASSERT_EQ(p.arguments.count, 2u);
   EXPECT_STREQ(p.arguments.words[0], "--port");
   EXPECT_STREQ(p.arguments.words[1], "two words");
+}
+
+// A line for each option that is wrong, and the option is left out; nothing for one that is right.
+TEST(options, what_is_wrong_is_one_line_and_left_out) {
+  const struct {
+    const char *option, *name, *line; // line: nullptr if all is right
+  } cases[] = {
+      {"unknown=1", "unknown", "unknown=1 is unknown: there are clock ip gw"},
+      {"unknown", "unknown", "unknown is unknown: there are clock ip gw"},
+      {"ip6x=1", "ip6x", "is unknown"},
+      {"i=1", "i", "is unknown"},
+      {"'ip gw'=1", "ip gw", "is unknown"},
+      {"enN.ip=1", "enN.ip", "is unknown"},
+      {"arguments=1", "arguments", "is unknown"},
+      {"=1", "", "is unknown"},
+      {"en1.clock=1", "en1.clock", "en1.clock=1 is unknown"},
+      {"en1.=1", "en1.", "is unknown"},
+      {"en1=1", "en1", "is unknown"},
+      {"en2.ip=10.0.0.1/8", "en2.ip", nullptr},
+      {"en2.ip=10.0.0.2/8", nullptr, "en2.ip=10.0.0.2/8 comes again"},
+      {"env.=x", "env.", "env.=x is not env.NAME=VALUE"},
+      {"env.B", "env.B", "env.B is not env.NAME=VALUE"},
+      {"env.C=", "env.C", nullptr},
+      {"env.C=2", nullptr, "env.C=2 comes again"},
+      {"boot.trace=1", "boot.trace", "boot.trace=1 is not boot.trace alone"},
+      {"boot.trace", "boot.trace", nullptr},
+      {"boot.trace", nullptr, "boot.trace comes again"},
+      {"mem.wx", "mem.wx", "mem.wx is not mem.wx=allow"},
+      {"mem.wx=deny", "mem.wx", "mem.wx=deny is not mem.wx=allow"},
+      {"mem.wx=allow", "mem.wx", nullptr},
+      {"hostname=a_b", nullptr, "hostname=a_b is not a name of letters"},
+      {"clock=now", "clock", "clock=now is not a number of seconds"},
+      {"net.capture=x", "net.capture", "net.capture=x is not a port"},
+  };
+  for (const auto& c : cases) {
+    const parsed p(c.option);
+    EXPECT_EQ(warnings.size(), c.line ? 1u : 0u) << c.option;
+    if (c.line && !warnings.empty()) {
+      EXPECT_NE(warnings[0].find(c.line), std::string::npos) << warnings[0];
+      EXPECT_NE(warnings[0].find("; ignored"), std::string::npos) << warnings[0];
+    }
+    if (c.name) {
+      EXPECT_EQ(option(c.name) != nullptr, c.line == nullptr) << c.option;
+    }
+  }
+}
+
+TEST(options, the_first_of_two_counts) {
+  const parsed p("en3.gw=10.0.0.1 en3.gw=10.0.0.2");
+  EXPECT_STREQ(option("en3.gw"), "10.0.0.1");
+}
+
+TEST(options, for_interfaces_that_do_not_exist) {
+  EXPECT_EQ(interface_option_beyond(8).name, nullptr);
+  const parsed p("en7.ip6=fd00::1/64");
+  EXPECT_EQ(interface_option_beyond(8).name, nullptr);
+  EXPECT_STREQ(interface_option_beyond(7).name, "en7.ip6");
+  EXPECT_STREQ(interface_option_beyond(7).value, "fd00::1/64");
+}
+
+TEST(options, more_than_there_is_room_for) {
+  const virtio_mmio_slot* all;
+  for (size_t n = virtio_mmio_slots(&all); n < max_virtio_mmio_slots; ++n)
+    EXPECT_EQ(parsed("virtio_mmio.device=4K@0xd0000000:5").slots.size(), 1u);
+  EXPECT_TRUE(warnings.empty());
+  EXPECT_EQ(parsed("virtio_mmio.device=4K@0xd0000000:5").slots.size(), 0u);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("is one too many; ignored"), std::string::npos);
+  unsigned n = 0;
+  do {
+    parsed("env.N" + std::to_string(++n) + "=1");
+  } while (warnings.empty() && n < 1000);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("is one too many; ignored"), std::string::npos);
 }
 
 std::string expanded(std::string text, uint64_t memory) {
