@@ -4,9 +4,8 @@
 // what any host has to keep to. At the end a client is served over IPv4 as before.
 //
 // An input is a list of messages: who sends it and to whom, how long it is, its bytes.
-#include "tests/fuzz/client.hh"
-#include "tests/fuzz/machine.hh"
 #include "tests/fuzz/resolver_file.hh"
+#include "tests/fuzz/session.hh"
 
 #include "lwip/nd6.h"
 #include "lwip/netif.h"
@@ -19,8 +18,6 @@ using namespace oblako;
 using namespace fuzz;
 
 namespace {
-
-application app;
 
 constexpr uint8_t router[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01};
 constexpr uint8_t unspecified[16] = {};
@@ -87,29 +84,14 @@ void check_host() {
   check_resolver_file();
 }
 
-void run(const uint8_t* data, size_t size) {
-  begin();
-  app.open();
+} // namespace
+
+void fuzz::happen(script& in) {
   connection c{true, listening_port, 1000};
   shake_hands(c, {});
   app.accept();
-  script in(data, size);
   while (!in.ended()) {
     message(in);
     check_host();
   }
-  app.close();
-  check_service(app);
-  settle();
-}
-
-} // namespace
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  warm_up(app);
-  return 0;
-}
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  run(data, size);
-  return 0;
 }

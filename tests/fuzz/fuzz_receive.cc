@@ -4,8 +4,7 @@
 // says, a panic, a frame the device could not send, a call that takes more steps than its input
 // allows, more memory held than the network may hold, memory that is still held when everything is
 // closed, or a good client that is not served in the end.
-#include "tests/fuzz/client.hh"
-#include "tests/fuzz/machine.hh"
+#include "tests/fuzz/session.hh"
 #include "tests/fuzz/words.hh"
 
 #include <stdio.h>
@@ -14,8 +13,6 @@ using namespace oblako;
 using namespace fuzz;
 
 namespace {
-
-application app;
 
 connection* chosen(script& in) {
   auto& all = devices[0].connections;
@@ -291,35 +288,19 @@ void do_word(word_kind kind, script& in) {
   }
 }
 
-void run(const uint8_t* data, size_t size) {
-  begin();
-  app.open();
+} // namespace
+
+void fuzz::happen(script& in) {
   crowds_port = 0;
-  while (size != 0) {
-    const size_t length = word_length(data, size);
-    script word(data + 1, length - 1);
-    do_word(static_cast<word_kind>(data[0] % static_cast<uint8_t>(word_kind::count)), word);
+  words_without_memory = 0;
+  while (!in.ended()) {
+    const size_t length = word_length(in.at(), in.left());
+    const uint8_t kind = in.byte() % static_cast<uint8_t>(word_kind::count);
+    script word(in.at(), length - 1);
+    in.skip(length - 1);
+    do_word(static_cast<word_kind>(kind), word);
     run_stack();
     check_memory();
     memory_comes_back();
-    data += length;
-    size -= length;
   }
-  allocate_again();
-  words_without_memory = 0;
-  devices[0].fill_ring_for(0);
-  app.close();
-  check_service(app);
-  settle();
-}
-
-} // namespace
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  warm_up(app);
-  return 0;
-}
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  run(data, size);
-  return 0;
 }

@@ -1,5 +1,5 @@
 """The fuzzers: what is in tests/fuzz/seeds, and some seconds of what follows from it. An hour of
-one of them, NAME being receive or icmp6:
+one of them, NAME being receive, icmp6, dhcp, netlink or dns:
 
     cmake --build build/cmake --target fuzzers && mkdir -p build/fuzz/corpus-NAME &&
     build/fuzz/fuzz_NAME build/fuzz/corpus-NAME tests/fuzz/seeds/NAME -max_len=1024 \\
@@ -16,7 +16,7 @@ from tests.system.conftest import ROOT
 BUILD = ROOT / "build" / "fuzz"
 SEEDS = ROOT / "tests" / "fuzz" / "seeds"
 # How many seconds of each are part of every run of the tests.
-FUZZERS = {"receive": 12, "icmp6": 5}
+FUZZERS = {"receive": 12, "icmp6": 2, "dhcp": 2, "netlink": 2, "dns": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
