@@ -86,6 +86,9 @@ const char* oblako::boot::host_name() {
 void oblako::boot::refuse_option(const char* name, const char* value, const char* what) {
   log::panic("the option %s=%s: %s", name, value, what);
 }
+oblako::boot::named_option oblako::boot::interface_option_beyond(unsigned) {
+  return {};
+}
 const char* oblako::boot::option(const char* name) {
   constexpr const char* options[][2] = {
       {"ip", "10.0.0.2/24"}, {"gw", "10.0.0.1"}, {"ip6", "fd00::2/64"}};
