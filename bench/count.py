@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Counts what an application's boot and work cost the guest: bench/count.py APP [--boot]
-[--per-request SET|GET [-P N] [-c N]] [--least-memory] [--stages];
+[--per-request SET|GET [-P N] [-c N]] [--least-memory] [--fits-in KB] [--stages];
 bench/count.py system-bulk --bulk; bench/count.py system-loopback --loopback
 
 Without a choice: everything there is to count for the application. An application without a port
@@ -402,6 +402,8 @@ def main():
     p.add_argument("--machine", default="microvm", choices=vm.MACHINES)
     p.add_argument("--memory", help="MB, or with a unit: 1536k")
     p.add_argument("--least-memory", action="store_true")
+    p.add_argument("--fits-in", type=int, metavar="KB",
+                   help="only whether it does its work in so much; that is then its least memory")
     p.add_argument("--stages", action="store_true", help="what each stage of the boot costs")
     p.add_argument("--json", metavar="FILE", help="the figures, for other programs")
     a = p.parse_args()
@@ -412,7 +414,7 @@ def main():
         app = vm.App(a.app, vm.BUILD / "system" if a.app.startswith("system-") else vm.BUILD)
     except FileNotFoundError as error:
         sys.exit(str(error))
-    chosen = a.boot or a.stages or a.per_request or a.least_memory or a.bulk or a.loopback
+    chosen = a.boot or a.stages or a.per_request or a.least_memory or a.fits_in or a.bulk or a.loopback
     how = {"machine": a.machine, "memory": a.memory}
     figures = {"image bytes": os.path.getsize(app.image)}
     print(f"{app.name} on {a.machine}, image {figures['image bytes']:,} bytes; guest instructions:")
@@ -441,6 +443,10 @@ def main():
     if a.least_memory or not chosen:
         figures["least kB"] = least_memory(lambda kb: serves(app, kb))
         say("least memory", f"{figures['least kB']} kB")
+    if a.fits_in:
+        if not serves(app, a.fits_in):
+            sys.exit(f"{app.name} does not do its work in {a.fits_in} kB")
+        figures["least kB"] = a.fits_in
     if a.stages:
         figures["stages"] = stages(app, **how)
         print_stages(figures["stages"])

@@ -4,11 +4,13 @@
   redis_suite.py native                       runs natively, writes redis_suite_reference.txt
   redis_suite.py vm [UNIT...]                 runs against the image, names what differs
 
-One runtest per unit and one server for all, so that a unit which kills its server costs the others
+One runtest per unit and one server for many, so that a unit which kills its server costs the others
 nothing. The native server is the same source, built with glibc and MALLOC=libc, with the image's
 redis.conf and arguments.
 """
 
+import collections
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -167,20 +169,23 @@ class VmServer:
             return False
 
 
-def run(make_server, units=None, unit_timeout=900, skip=None, report=lambda unit, cases, seconds, log: None):
-    """{unit: {case: outcome}}"""
+def next_of(units):
+    with contextlib.suppress(IndexError):  # another lane was faster
+        return units.popleft()
+
+
+def run_lane(make_server, place, units, unit_timeout, skip, report):
+    """Takes units, as long as there are any, for a server of its own; {unit: {case: outcome}}."""
     outcomes = {}
-    with workplace() as place, netns.Namespace() as namespace:
-        if make_server is VmServer:
-            leave_out_append_only_blocks(place)
+    with netns.Namespace() as namespace:
         server = make_server(namespace)
         try:
-            for unit in units or all_units(place):
+            while unit := next_of(units):
                 if not server.alive():
                     server.stop()
                     server = make_server(namespace)
                 started = time.monotonic()
-                cases, log = run_unit(place, unit, server, unit_timeout, (skip or {}).get(unit, ()))
+                cases, log = run_unit(place, unit, server, unit_timeout, skip.get(unit, ()))
                 if not server.alive():
                     cases["the server lives on"] = "exception"
                     log += server.last_words()
@@ -188,6 +193,24 @@ def run(make_server, units=None, unit_timeout=900, skip=None, report=lambda unit
                 report(unit, cases, time.monotonic() - started, log)
         finally:
             server.stop()
+    return outcomes
+
+
+def run(make_server, units=None, unit_timeout=900, skip=None, report=lambda unit, cases, seconds, log: None,
+        lanes=1):
+    """{unit: {case: outcome}}. `lanes` is how many servers there are at a time."""
+    with contextlib.ExitStack() as stack:
+        places = [stack.enter_context(workplace()) for _ in range(lanes)]
+        if make_server is VmServer:
+            for place in places:
+                leave_out_append_only_blocks(place)
+        left = collections.deque(units or all_units(places[0]))
+        with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
+            running = [pool.submit(run_lane, make_server, place, left, unit_timeout, skip or {}, report)
+                       for place in places]
+        outcomes = {}
+        for lane in running:
+            outcomes |= lane.result()
     return outcomes
 
 
