@@ -21,6 +21,8 @@
 #define STRING .text.app_access_string
 
   .section COPY, "ax", @progbits
+  // Short ones load and store whole words. After a fault, they are done again by bytes, up to the
+  // one that cannot be had: rcx still counts what is left behind rsi and rdi.
   .globl app_access_copy
   .type app_access_copy, @function
   .p2align 4
@@ -33,19 +35,19 @@ app_access_copy:
   cmp $16, %edx
   ja 2f
   // 8 to 16: first and last 8, which may overlap. All loads come before all stores.
-  may_fault COPY, 9f, mov (%rsi), %rax
-  may_fault COPY, 9f, mov -8(%rsi,%rdx), %r8
-  may_fault COPY, 9f, mov %rax, (%rdi)
-  may_fault COPY, 9f, mov %r8, -8(%rdi,%rdx)
+  may_fault COPY, .Lcopy_bytes, mov (%rsi), %rax
+  may_fault COPY, .Lcopy_bytes, mov -8(%rsi,%rdx), %r8
+  may_fault COPY, .Lcopy_bytes, mov %rax, (%rdi)
+  may_fault COPY, .Lcopy_bytes, mov %r8, -8(%rdi,%rdx)
   xor %eax, %eax
   ret
 1: // 0 to 7
   cmp $4, %edx
   jb 4f
-  may_fault COPY, 9f, mov (%rsi), %eax
-  may_fault COPY, 9f, mov -4(%rsi,%rdx), %r8d
-  may_fault COPY, 9f, mov %eax, (%rdi)
-  may_fault COPY, 9f, mov %r8d, -4(%rdi,%rdx)
+  may_fault COPY, .Lcopy_bytes, mov (%rsi), %eax
+  may_fault COPY, .Lcopy_bytes, mov -4(%rsi,%rdx), %r8d
+  may_fault COPY, .Lcopy_bytes, mov %eax, (%rdi)
+  may_fault COPY, .Lcopy_bytes, mov %r8d, -4(%rdi,%rdx)
   xor %eax, %eax
   ret
 4: // 0 to 3: first, middle and last byte
@@ -53,34 +55,34 @@ app_access_copy:
   jz 5f
   mov %edx, %r10d
   shr $1, %r10d
-  may_fault COPY, 9f, movzbl (%rsi), %eax
-  may_fault COPY, 9f, movzbl (%rsi,%r10), %r8d
-  may_fault COPY, 9f, movzbl -1(%rsi,%rdx), %r9d
-  may_fault COPY, 9f, mov %al, (%rdi)
-  may_fault COPY, 9f, mov %r8b, (%rdi,%r10)
-  may_fault COPY, 9f, mov %r9b, -1(%rdi,%rdx)
+  may_fault COPY, .Lcopy_bytes, movzbl (%rsi), %eax
+  may_fault COPY, .Lcopy_bytes, movzbl (%rsi,%r10), %r8d
+  may_fault COPY, .Lcopy_bytes, movzbl -1(%rsi,%rdx), %r9d
+  may_fault COPY, .Lcopy_bytes, mov %al, (%rdi)
+  may_fault COPY, .Lcopy_bytes, mov %r8b, (%rdi,%r10)
+  may_fault COPY, .Lcopy_bytes, mov %r9b, -1(%rdi,%rdx)
 5:
   xor %eax, %eax
   ret
 2: // 17 to 32: first and last 16
-  may_fault COPY, 9f, mov (%rsi), %rax
-  may_fault COPY, 9f, mov 8(%rsi), %r8
-  may_fault COPY, 9f, mov -16(%rsi,%rdx), %r9
-  may_fault COPY, 9f, mov -8(%rsi,%rdx), %r10
-  may_fault COPY, 9f, mov %rax, (%rdi)
-  may_fault COPY, 9f, mov %r8, 8(%rdi)
-  may_fault COPY, 9f, mov %r9, -16(%rdi,%rdx)
-  may_fault COPY, 9f, mov %r10, -8(%rdi,%rdx)
+  may_fault COPY, .Lcopy_bytes, mov (%rsi), %rax
+  may_fault COPY, .Lcopy_bytes, mov 8(%rsi), %r8
+  may_fault COPY, .Lcopy_bytes, mov -16(%rsi,%rdx), %r9
+  may_fault COPY, .Lcopy_bytes, mov -8(%rsi,%rdx), %r10
+  may_fault COPY, .Lcopy_bytes, mov %rax, (%rdi)
+  may_fault COPY, .Lcopy_bytes, mov %r8, 8(%rdi)
+  may_fault COPY, .Lcopy_bytes, mov %r9, -16(%rdi,%rdx)
+  may_fault COPY, .Lcopy_bytes, mov %r10, -8(%rdi,%rdx)
   xor %eax, %eax
   ret
 3: // The start-up of rep movsb (some 30 cycles) pays from here on; rcx says how far it came.
   cmp $128, %rdx
   jae 6f
 7:
-  may_fault COPY, 9f, mov (%rsi), %rax
-  may_fault COPY, 9f, mov 8(%rsi), %r8
-  may_fault COPY, 9f, mov %rax, (%rdi)
-  may_fault COPY, 9f, mov %r8, 8(%rdi)
+  may_fault COPY, .Lcopy_bytes, mov (%rsi), %rax
+  may_fault COPY, .Lcopy_bytes, mov 8(%rsi), %r8
+  may_fault COPY, .Lcopy_bytes, mov %rax, (%rdi)
+  may_fault COPY, .Lcopy_bytes, mov %r8, 8(%rdi)
   add $16, %rsi
   add $16, %rdi
   sub $16, %rcx
@@ -97,6 +99,7 @@ app_access_copy:
 8:
   lea (%rax,%rcx,8), %rcx
 6:
+.Lcopy_bytes:
   may_fault COPY, 9f, rep movsb
 9:
   mov %rcx, %rax

@@ -6,8 +6,7 @@
 #include <stdint.h>
 
 extern "C" {
-// Copies; returns how many bytes at the end were not copied (0: all). Up to 32 bytes it is all or
-// nothing.
+// Copies; returns how many bytes at the end were not copied (0: all).
 size_t app_access_copy(void* to, const void* from, size_t bytes);
 // Writes zeros; returns how many bytes at the end were not written.
 size_t app_access_zero(void* to, size_t bytes);

@@ -190,8 +190,8 @@ result<size_t> directory_file::read_directory(mem::io_buffers& to) {
       return done;
     if (n > to.remaining())
       return done ? result<size_t>(done) : error::inval;
-    if (TRY(to.put(record, n)) != n)
-      return error::fault;
+    if (!to.put_whole(record, n).ok())
+      return done ? result<size_t>(done) : error::fault;
     position_ = position;
     done += n;
     sched::yield_if_needed();

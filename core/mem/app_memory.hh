@@ -68,10 +68,9 @@ public:
   // One application buffer, or the first max_total bytes of it. The range is checked here; the
   // pages when they are touched.
   static result<io_buffers> app(void* base, size_t bytes) {
-    bytes = bytes < max_total ? bytes : max_total;
     if (bytes && !in_app_range(reinterpret_cast<uintptr_t>(base), bytes)) [[unlikely]]
       return error::fault;
-    return kernel(base, bytes);
+    return kernel(base, bytes < max_total ? bytes : max_total);
   }
   // The application's iovec array. `storage` (kernel memory of the caller, `count` entries, which
   // must outlive the io_buffers) receives a checked copy. Errors: inval (count > 1024, total over
@@ -107,11 +106,19 @@ public:
     }
     return get_pieces(to, bytes);
   }
+  // For what is of no use in part: a fault anywhere gives no count. Errors: fault.
+  result<size_t> put_whole(const void* from, size_t bytes) {
+    return whole(put(from, bytes), bytes);
+  }
+  result<size_t> get_whole(void* to, size_t bytes) { return whole(get(to, bytes), bytes); }
   // Moves ahead without copying.
   void skip(size_t bytes);
 
 private:
   io_buffers() = default;
+  static result<size_t> whole(result<size_t> moved, size_t bytes) {
+    return moved.ok() && *moved == bytes ? bytes : result<size_t>(error::fault);
+  }
   size_t piece();
   bool fits_piece(size_t bytes) const { return bytes <= length_ && bytes <= remaining_; }
   void consume(size_t bytes) {

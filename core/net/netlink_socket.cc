@@ -134,7 +134,7 @@ result<size_t> netlink_socket::send(message& m) {
     uint8_t family; // what a request for a list begins with
   } request = {};
   const size_t bytes = m.data.remaining();
-  TRY(m.data.get(&request, min_of(bytes, sizeof request)));
+  TRY(m.data.get_whole(&request, min_of(bytes, sizeof request)));
   // Linux drops what is no message.
   if (bytes < sizeof request.header || request.header.length < sizeof request.header ||
       request.header.length > bytes)
@@ -151,7 +151,7 @@ result<size_t> netlink_socket::take(message& m) {
   if (!reply)
     return error::again;
   const size_t bytes = reply->bytes;
-  const size_t put = TRY(m.data.put(reply->data(), min_of(bytes, m.data.remaining())));
+  const size_t put = TRY(m.data.put_whole(reply->data(), min_of(bytes, m.data.remaining())));
   if (put < bytes)
     m.out_flags |= MSG_TRUNC;
   if (m.address)

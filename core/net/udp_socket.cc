@@ -124,6 +124,11 @@ void udp_socket::drop_first() {
   mem::release_sized(d, sizeof *d);
 }
 
+void udp_socket::take_out_first() {
+  drop_first();
+  refresh();
+}
+
 void udp_socket::refresh(uint32_t again) {
   uint32_t now = EPOLLOUT | EPOLLWRNORM;
   if (pending_ != error::none)
@@ -289,12 +294,9 @@ result<size_t> udp_socket::send(message& m) {
   if (!data)
     return error::nobufs;
   result<void> outcome;
-  auto copied = m.data.get(data->payload, bytes);
+  auto copied = m.data.get_whole(data->payload, bytes);
   stack_guard guard;
-  if (!copied.ok() || *copied != bytes)
-    outcome = error::fault;
-  else
-    outcome = send_locked(data, how);
+  outcome = copied.ok() ? send_locked(data, how) : result<void>(copied.code());
   pbuf_free(data);
   if (!outcome.ok())
     return outcome.code() == error::pipe ? broken_pipe(m.flags) : outcome.code();
@@ -426,18 +428,22 @@ result<size_t> udp_socket::receive(message& m) {
   }
 }
 
-// The first datagram, as much of it as there is room for.
+// The first datagram, as much of it as there is room for. If the memory for it cannot be written,
+// it is lost, as on Linux.
 result<size_t> udp_socket::take(message& m) {
   const size_t whole = first_->data->tot_len;
+  const bool peek = m.flags & MSG_PEEK;
   size_t moved = 0;
   for (pbuf* p = first_->data; p && m.data.remaining(); p = p->next) {
     if (p->len == 0)
       continue;
     const size_t wanted = min_of<size_t>(p->len, m.data.remaining());
-    const size_t put = TRY(m.data.put(p->payload, wanted));
-    moved += put;
-    if (put < wanted)
+    if (!m.data.put_whole(p->payload, wanted).ok()) {
+      if (!peek)
+        take_out_first();
       return error::fault;
+    }
+    moved += wanted;
   }
   if (m.address)
     endpoint_to(first_->from, domain(), *m.address);
@@ -445,10 +451,8 @@ result<size_t> udp_socket::take(message& m) {
     write_control(*first_, *m.control);
   if (moved < whole)
     m.out_flags |= MSG_TRUNC;
-  if (!(m.flags & MSG_PEEK)) {
-    drop_first();
-    refresh();
-  }
+  if (!peek)
+    take_out_first();
   return m.flags & MSG_TRUNC ? whole : moved;
 }
 

@@ -74,6 +74,7 @@ private:
   static uint32_t cost_of(const pbuf& data);
   bool may_queue(uint32_t cost) const;
   void drop_first();
+  void take_out_first();
   void close_block();
   void refresh(uint32_t again = 0);
 

@@ -134,6 +134,7 @@ private:
   uint32_t current_events() const;
   void refresh(uint32_t again = 0);
   unix_piece* take_all_pieces();
+  void drop_first();
   void append(unix_piece* p);
   result<void> choose_name(unix_name& n);
   void forget_name();

@@ -76,6 +76,21 @@ void unix_socket::append(unix_piece* p) {
   refresh(EPOLLIN | EPOLLRDNORM);
 }
 
+// Takes the first piece out, for drop_now(). Lock held.
+void unix_socket::drop_first() {
+  unix_piece* p = first_;
+  unix_rights::left(*p);
+  queued_ -= cost_of(*p);
+  first_ = p->next;
+  if (!first_)
+    last_ = nullptr;
+  p->next = nullptr;
+  drop_later(p);
+  refresh();
+  if (peer_)
+    peer_->refresh();
+}
+
 // Empties the queue; what was in it is the caller's. Lock held.
 unix_piece* unix_socket::take_all_pieces() {
   for (unix_piece* p = first_; p; p = p->next)
@@ -129,7 +144,9 @@ result<size_t> unix_socket::send_once(message& m, mem::unique<passed_files>& fil
   mem::ref<unix_socket> to;
   unix_guard guard(unix_lock);
   error failed = copied.code();
-  if (copied.ok()) {
+  if (copied.ok() && keeps_boundaries() && *copied != bytes) {
+    failed = error::fault; // a message is sent whole or not at all
+  } else if (copied.ok()) {
     auto found = receiver_for(m, n, node.get());
     failed = found.code();
     if (found.ok()) {
@@ -202,7 +219,11 @@ result<size_t> unix_socket::take(message& m, attachments& found) {
     if (found.has_sender && settings_.pass_credentials && !same(found.sender, p->sender))
       break;
     const size_t length = p->end - p->begin;
-    auto put = m.data.put(p->data() + p->begin, min_of(length, m.data.remaining()));
+    const size_t wanted = min_of(length, m.data.remaining());
+    auto put = keeps_boundaries() ? m.data.put_whole(p->data() + p->begin, wanted)
+                                  : m.data.put(p->data() + p->begin, wanted);
+    if (!put.ok() && keeps_boundaries() && !peek)
+      drop_first(); // as on Linux it is lost
     if (!put.ok())
       return done ? result<size_t>(done) : result<size_t>(put.code());
     done += *put;
@@ -284,7 +305,11 @@ result<size_t> unix_socket::receive(message& m) {
   if (m.flags & MSG_OOB)
     return error::opnotsupp;
   attachments found;
-  const size_t received = TRY(receive_data(m, found));
+  auto received = receive_data(m, found);
+  if (!received.ok()) {
+    drop_now(); // a message that did not reach the receiver's memory
+    return received.code();
+  }
   if (m.control && settings_.pass_credentials && found.has_sender)
     m.control->add(SOL_SOCKET, SCM_CREDENTIALS, &found.sender, sizeof found.sender);
   if (found.files && m.control)

@@ -284,26 +284,34 @@ public:
     items_[held_++] = &i;
   }
   bool must_flush() const { return held_ == batch; }
-  // Level-triggered items go to `again`. Errors: fault; then all of the batch is queued as before.
+  // Level-triggered items go to `again`. Errors: fault, if not all could be copied; those that
+  // could not are queued as before.
   result<void> flush(epoll_list& again) {
     if (!held_)
       return {};
     const size_t count = std::exchange(held_, 0);
     auto copied = mem::copy_to_app(app_events_ + delivered_, events_, count * sizeof events_[0]);
+    const size_t arrived = copied.ok() ? count : arrived_of(count);
     for (size_t n = 0; n < count; ++n) {
       epoll_item& i = *items_[n];
-      if (copied.ok() && (i.events & EPOLLONESHOT))
+      if (n < arrived && (i.events & EPOLLONESHOT))
         __atomic_store_n(&i.events, 0, __ATOMIC_SEQ_CST);
-      else if ((!copied.ok() || !(i.events & EPOLLET)) &&
+      else if ((n >= arrived || !(i.events & EPOLLET)) &&
                !__atomic_exchange_n(&i.queued, 1, __ATOMIC_SEQ_CST))
         again.push_back(i);
     }
-    if (copied.ok())
-      delivered_ += count;
+    delivered_ += arrived;
     return copied;
   }
 
 private:
+  // After a fault: how many events of the batch there is memory for.
+  [[gnu::noinline]] size_t arrived_of(size_t count) {
+    auto to = mem::io_buffers::app(app_events_ + delivered_, count * sizeof events_[0]);
+    auto put = to.ok() ? to->put(events_, count * sizeof events_[0]) : result<size_t>(to.code());
+    return put.ok() ? *put / sizeof events_[0] : 0;
+  }
+
   static constexpr size_t batch = 16;
   epoll_event* const app_events_;
   const size_t room_;

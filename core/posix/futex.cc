@@ -150,15 +150,8 @@ private:
   bucket* high_;
 };
 
-result<void> check_word(const uint32_t* address) {
-  const auto a = reinterpret_cast<uintptr_t>(address);
-  if (a % sizeof(uint32_t))
-    return error::inval;
-  return mem::in_app_range(a, sizeof(uint32_t)) ? result<void>() : result<void>(error::fault);
-}
-
 result<void> wait(const uint32_t* address, uint32_t expected, uint32_t bits, uint64_t deadline) {
-  TRY(check_word(address));
+  TRY(check_futex_word(address));
   if (!bits)
     return error::inval;
   futex_waiter w(reinterpret_cast<uintptr_t>(address), bits);
@@ -179,8 +172,8 @@ result<void> wait(const uint32_t* address, uint32_t expected, uint32_t bits, uin
 
 result<uint32_t> requeue(uint32_t* from, uint32_t wake_count, uint32_t move_count, uint32_t* to,
                          const uint32_t* expected) {
-  TRY(check_word(from));
-  TRY(check_word(to));
+  TRY(check_futex_word(from));
+  TRY(check_futex_word(to));
   // A change between this and the lock is as good as one right after the call.
   if (expected && TRY(mem::read_app(from)) != *expected)
     return error::again;
@@ -201,6 +194,17 @@ result<uint32_t> requeue(uint32_t* from, uint32_t wake_count, uint32_t move_coun
     return true;
   });
   return expected ? woken + moved : woken;
+}
+
+// A word that processes share is named by its page, which must be there.
+result<uint32_t> wake_call(const uint32_t* address, uint32_t count, uint32_t bits,
+                           bool is_private) {
+  TRY(check_futex_word(address));
+  if (!bits)
+    return error::inval;
+  if (!is_private)
+    TRY(mem::read_app(address));
+  return futex_wake(reinterpret_cast<uintptr_t>(address), count, bits);
 }
 
 // FUTEX_WAKE_OP's argument: operation, comparison and their operands in one word.
@@ -255,8 +259,8 @@ struct wake_operation {
 
 result<uint32_t> wake_op(uint32_t* address, uint32_t count, uint32_t count2, uint32_t* address2,
                          const wake_operation& op) {
-  TRY(check_word(address));
-  TRY(check_word(address2));
+  TRY(check_futex_word(address));
+  TRY(check_futex_word(address2));
   TRY(op.compare(0));
   uint32_t old = TRY(mem::read_app(address2));
   while (!TRY(mem::compare_exchange_app(address2, old, TRY(op.apply(old))))) {
@@ -313,6 +317,8 @@ extern "C" long oblako_futex(uint32_t* address, int operation, uint32_t value,
   const uint32_t op = static_cast<uint32_t>(operation) & ~(flag_private | flag_realtime);
   const bool realtime = operation & flag_realtime;
   const auto value2 = static_cast<uint32_t>(timeout_or_value2);
+  if (realtime && op != op_wait && op != op_wait_bitset)
+    return -static_cast<long>(error::nosys);
   switch (op) {
   case op_wait:
     value3 = ~0u;
@@ -327,9 +333,7 @@ extern "C" long oblako_futex(uint32_t* address, int operation, uint32_t value,
     value3 = ~0u;
     [[fallthrough]];
   case op_wake_bitset:
-    if (auto checked = check_word(address); !checked.ok() || !value3)
-      return value3 ? to_syscall(checked) : -static_cast<long>(error::inval);
-    return futex_wake(reinterpret_cast<uintptr_t>(address), value, value3);
+    return to_syscall(wake_call(address, value, value3, operation & flag_private));
   case op_requeue:
     return to_syscall(requeue(address, value, value2, address2, nullptr));
   case op_cmp_requeue:

@@ -27,15 +27,14 @@ public:
       TRY(sched::wait_until(readiness(), [this] { return count() != 0; }));
     }
     readiness().wake_all(EPOLLOUT | EPOLLWRNORM);
-    return to.put(&taken, sizeof taken);
+    return to.put_whole(&taken, sizeof taken);
   }
 
   result<size_t> write(mem::io_buffers& from) override {
     uint64_t value;
     if (from.remaining() < sizeof value)
       return error::inval;
-    if (TRY(from.get(&value, sizeof value)) != sizeof value)
-      return error::fault;
+    TRY(from.get_whole(&value, sizeof value));
     if (value > largest)
       return error::inval;
     while (!add(value)) {

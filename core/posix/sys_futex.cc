@@ -12,9 +12,17 @@ namespace {
 
 using namespace oblako;
 
-enum operation : int { op_wait = 0, op_wait_bitset = 9, command_mask = 127, flag_realtime = 256 };
+enum operation : unsigned {
+  op_wait = 0,
+  op_wait_bitset = 9,
+  command_mask = 127,
+  flag_realtime = 256
+};
 
-long wait(const uint32_t* address, int operation, uint32_t value, const timespec* timeout) {
+// FUTEX_WAKE, _REQUEUE, _CMP_REQUEUE, _WAKE_OP and _WAKE_BITSET.
+constexpr unsigned waking = 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 10;
+
+long wait(const uint32_t* address, unsigned operation, uint32_t value, const timespec* timeout) {
   auto now = mem::read_app(address);
   if (!now.ok())
     return -static_cast<long>(now.code());
@@ -35,8 +43,11 @@ extern "C" long do_futex(uint32_t* address, int operation, uint32_t value, uint6
                          uint32_t* address2, uint32_t value3) {
   if (oblako_futex) [[likely]]
     return oblako_futex(address, operation, value, timeout, address2, value3);
-  const int command = operation & command_mask;
+  const unsigned command = operation & command_mask;
+  const auto checked = posix::check_futex_word(address);
+  if (!checked.ok())
+    return to_syscall(checked);
   if (command == op_wait || command == op_wait_bitset)
     return wait(address, operation, value, reinterpret_cast<const timespec*>(timeout));
-  return 0;
+  return command < 32 && waking >> command & 1 ? 0 : -static_cast<long>(error::nosys);
 }

@@ -91,10 +91,11 @@ extern "C" long do_prlimit64(int pid, unsigned which, const limit* to, limit* ol
 
 OBLAKO_SYSCALL(sys_getrlimit, do_getrlimit);
 extern "C" long do_getrlimit(unsigned which, limit* out) {
-  return to_syscall(exchange(0, which, nullptr, out));
+  // Unlike prlimit's, this pointer is not optional.
+  return to_syscall(out ? exchange(0, which, nullptr, out) : result<void>(error::fault));
 }
 
 OBLAKO_SYSCALL(sys_setrlimit, do_setrlimit);
 extern "C" long do_setrlimit(unsigned which, const limit* to) {
-  return to_syscall(exchange(0, which, to, nullptr));
+  return to_syscall(to ? exchange(0, which, to, nullptr) : result<void>(error::fault));
 }

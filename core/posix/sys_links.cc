@@ -98,7 +98,8 @@ result<void> symlink_at(const char* app_target, int fd, const char* app_path) {
 result<size_t> read_link_at(int fd, const char* app_path, char* app_to, size_t size) {
   if (static_cast<int>(size) <= 0)
     return error::inval;
-  auto n = TRY(posix::node_at(fd, app_path, AT_EMPTY_PATH, last_link::keep));
+  const int flags = fd == AT_FDCWD ? 0 : AT_EMPTY_PATH;
+  auto n = TRY(posix::node_at(fd, app_path, flags, last_link::keep));
   auto target = mem::unique<char>(static_cast<char*>(mem::allocate(path_limit)));
   if (!target)
     return error::nomem;

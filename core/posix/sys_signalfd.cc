@@ -52,7 +52,9 @@ public:
     size_t bytes = 0;
     do {
       const signalfd_siginfo record = record_of(info);
-      bytes += TRY(to.put(&record, sizeof record));
+      if (!to.put_whole(&record, sizeof record).ok()) // as on Linux, this signal is lost
+        return bytes ? result<size_t>(bytes) : error::fault;
+      bytes += sizeof record;
     } while (to.remaining() >= sizeof(signalfd_siginfo) && take(info));
     return bytes;
   }

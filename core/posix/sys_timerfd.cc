@@ -29,7 +29,7 @@ public:
         return error::again;
       TRY(sched::wait_until(readiness(), [this] { return expired(); }));
     }
-    return to.put(&taken, sizeof taken);
+    return to.put_whole(&taken, sizeof taken);
   }
   const void* kind() const override { return &timer_kind; }
   uint32_t poll_events() override { return expired() ? EPOLLIN | EPOLLRDNORM : 0; }
