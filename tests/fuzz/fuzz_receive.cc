@@ -69,14 +69,26 @@ void segment(script& in) {
 // --- ICMP
 
 // With a checksum that is right.
-void deliver_icmp(bool v6, bytes message) {
+void deliver_icmp4(bytes message) {
+  set16(message, 2, checksum_of(sum_of(message.data(), message.size())));
+  deliver_ip(false, 1, message, net::checksum_state::none);
+}
+
+// The neighbour is who sends it.
+void deliver_icmp6(bytes message, const uint8_t* to) {
+  const ip6_way way = {peer_ip6, to};
+  set16(message, 2, checksum6(way, 58, message));
+  devices[0].deliver(ethernet(1, 0x86dd, ipv6(58, message, way, 255)), net::checksum_state::none);
+}
+
+void deliver_icmp(bool v6, bytes message, const uint8_t* to) {
   if (message.size() < 4)
     return;
   set16(message, 2, 0);
-  set16(message, 2,
-        v6 ? checksum6(way_of(58), 58, message)
-           : checksum_of(sum_of(message.data(), message.size())));
-  deliver_ip(v6, v6 ? 58 : 1, message, net::checksum_state::none);
+  if (v6)
+    deliver_icmp6(message, to);
+  else
+    deliver_icmp4(message);
 }
 
 // An error about a segment that was made up.
@@ -98,7 +110,7 @@ void icmp_about(script& in) {
   std::swap_ranges(packet.begin() + addresses, packet.begin() + addresses + width,
                    packet.begin() + addresses + width);
   append(message, packet);
-  deliver_icmp(c->ipv6, message);
+  deliver_icmp(c->ipv6, message, global_our_ip6);
 }
 
 // A redirect's body before the quoted packet: by way of the peer (RFC 4861, 4.5 and 4.6.3).
@@ -133,7 +145,8 @@ void quote(script& in) {
   if (v6 && type == 137 && packet.size() >= 40)
     append(message, redirect_of(packet));
   append(message, packet);
-  deliver_icmp(v6, message);
+  // Only who sent the packet believes it (core/net/icmp_error.cc).
+  deliver_icmp(v6, message, frame.data() + 14 + 8);
 }
 
 // --- the others
@@ -259,7 +272,7 @@ void do_word(word_kind kind, script& in) {
     return open_connection(in);
   case word_kind::with_checksum: {
     const bool v6 = in.byte() & 1;
-    return deliver_icmp(v6, in.some(in.byte()));
+    return deliver_icmp(v6, in.some(in.byte()), devices[0].our_ip6);
   }
   case word_kind::dhcp_reply:
     return dhcp_reply(in);

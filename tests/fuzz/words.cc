@@ -3,6 +3,7 @@
 #include "tests/fuzz/words.hh"
 
 #include <algorithm>
+#include <initializer_list>
 #include <random>
 #include <vector>
 
@@ -108,6 +109,43 @@ bytes new_word(randomness& r) {
   return w;
 }
 
+bytes word(word_kind kind, std::initializer_list<uint8_t> fields) {
+  bytes w = {static_cast<uint8_t>(kind)};
+  w.insert(w.end(), fields);
+  return w;
+}
+uint8_t high(unsigned value) {
+  return static_cast<uint8_t>(value >> 8);
+}
+uint8_t low(unsigned value) {
+  return static_cast<uint8_t>(value);
+}
+
+// What belongs together and would hardly meet by chance: something long is sent, a router says that
+// it was too big, and more goes the same way. IPv6 for odd numbers, datagrams or a stream's data.
+std::vector<bytes> too_big(randomness& r) {
+  constexpr uint16_t mtus[] = {0, 1, 8, 40, 48, 56, 68, 552, 576, 1279, 1280, 1300, 1400, 1500};
+  constexpr uint16_t lengths[] = {100, 1240, 1300, 1400, 1452, 5000, 60000};
+  const uint16_t mtu = mtus[r() % std::size(mtus)];
+  const uint16_t next = lengths[r() % std::size(lengths)];
+  const auto which = static_cast<uint8_t>(r() % 4);
+  const bool ipv6 = which & 1, stream = r() % 2;
+  const auto send = [&](uint16_t length) {
+    return stream ? word(word_kind::serve, {0, 0, high(length), low(length)})
+                  : word(word_kind::use_datagrams, {which, 0, high(length), low(length)});
+  };
+  constexpr uint8_t all = 0, last_octet = 0xff, unchanged = 0;
+  const auto type = static_cast<uint8_t>(ipv6 ? 2 : 3), code = static_cast<uint8_t>(ipv6 ? 0 : 4);
+  std::vector<bytes> words = {
+      send(stream ? next : 1400),
+      word(word_kind::quote, {static_cast<uint8_t>(stream ? r() % 4 : 0), type, code, 0, 0,
+                              high(mtu), low(mtu), all, last_octet, unchanged}),
+      send(next)};
+  if (stream)
+    words.insert(words.begin(), word(word_kind::open, {which, low(r()), 0}));
+  return words;
+}
+
 // --- scripts as lists of words
 
 std::vector<bytes> words_of(const uint8_t* data, size_t size) {
@@ -164,6 +202,13 @@ void change(std::vector<bytes>& words, randomness& r) {
   const auto place = [&] { return words.begin() + static_cast<ptrdiff_t>(r() % words.size()); };
   switch (words.empty() ? 0 : r() % 8) {
   case 0:
+    if (r() % 4 == 0) {
+      const auto together = too_big(r);
+      words.insert(words.begin() + static_cast<ptrdiff_t>(r() % (words.size() + 1)),
+                   together.begin(), together.end());
+      break;
+    }
+    [[fallthrough]];
   case 1:
     words.insert(words.begin() + static_cast<ptrdiff_t>(r() % (words.size() + 1)), new_word(r));
     break;
