@@ -1,44 +1,11 @@
 // sources: core/net/path_mtu_table.cc
-// What is remembered of paths, and of what was sent; how often something may be sent. Memory comes
-// from the host's heap, so ASan sees every record; allocations can be made to fail.
-#include "core/mem/heap.hh"
+// What is remembered of paths, and of what was sent; how often something may be sent.
 #include "core/net/message_rate.hh"
 #include "core/net/path_mtu_table.hh"
 #include "core/net/sent_packets.hh"
+#include "tests/unit/host_heap.hh"
 
-#include <cstdlib>
 #include <gtest/gtest.h>
-#include <set>
-
-namespace {
-int allocations_left = -1; // -1: any number
-// A table of the kernel is never freed: it stays in this set, which is never destroyed.
-auto& live = *new std::set<void*>;
-
-void* host_allocate(size_t bytes) {
-  if (allocations_left == 0)
-    return nullptr;
-  if (allocations_left > 0)
-    --allocations_left;
-  return *live.insert(calloc(1, bytes)).first;
-}
-} // namespace
-
-namespace oblako::mem {
-void* allocate(size_t bytes) {
-  return host_allocate(bytes);
-}
-void* allocate_zeroed(size_t bytes) {
-  return host_allocate(bytes);
-}
-void* allocate_buffer(size_t bytes) {
-  return host_allocate(bytes);
-}
-void release_sized(void* memory, size_t) {
-  live.erase(memory);
-  free(memory);
-}
-} // namespace oblako::mem
 
 namespace oblako::net {
 namespace {
@@ -131,11 +98,11 @@ TEST(Paths, TheOldestGivesWay) {
 TEST(Paths, WithoutMemoryNothingIsKnown) {
   paths p;
   for (int left : {0, 1}) { // the buckets, the record
-    allocations_left = left;
+    test::allocations_left = left;
     EXPECT_FALSE(p.learn(1, 1400));
     EXPECT_EQ(p.find(1), 0);
   }
-  allocations_left = -1;
+  test::allocations_left = -1;
   EXPECT_TRUE(p.learn(1, 1400));
   EXPECT_EQ(p.find(1), 1400);
 }

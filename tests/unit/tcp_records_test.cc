@@ -1,49 +1,14 @@
 // sources: core/net/time_wait.cc core/net/syn_queue.cc
 // The records of connections without a control block: TIME_WAIT, half-open ones, SYN cookies; and
-// the queues of a listener. Memory comes from the host's heap, so ASan sees every record;
-// allocations can be made to fail.
-#include "core/mem/heap.hh"
+// the queues of a listener.
 #include "core/net/syn_queue.hh"
 #include "core/net/time_wait.hh"
+#include "tests/unit/host_heap.hh"
 
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <random>
-#include <set>
 #include <vector>
-
-namespace {
-int allocations_left = -1; // -1: any number
-// A table of the kernel is never freed: it stays in this set, which is never destroyed.
-auto& live = *new std::set<void*>;
-
-void* host_allocate(size_t bytes) {
-  if (allocations_left == 0)
-    return nullptr;
-  if (allocations_left > 0)
-    --allocations_left;
-  return *live.insert(calloc(1, bytes)).first;
-}
-} // namespace
-
-namespace oblako::mem {
-void* allocate(size_t bytes) {
-  return host_allocate(bytes);
-}
-void* allocate_zeroed(size_t bytes) {
-  return host_allocate(bytes);
-}
-void* allocate_buffer(size_t bytes) {
-  return host_allocate(bytes);
-}
-void* allocate_buffer_zeroed(size_t bytes) {
-  return host_allocate(bytes);
-}
-void release_sized(void* memory, size_t) {
-  live.erase(memory);
-  free(memory);
-}
-} // namespace oblako::mem
 
 namespace oblako::net {
 namespace {
@@ -75,7 +40,7 @@ struct ended_connections {
 };
 
 TEST(time_wait, ends_in_order_after_its_time) {
-  const size_t before = live.size();
+  const size_t before = test::live.size();
   ended_connections e;
   for (uint32_t n = 0; n < 500; ++n)
     ASSERT_TRUE(e.add(n, 1000 + n));
@@ -91,7 +56,7 @@ TEST(time_wait, ends_in_order_after_its_time) {
   EXPECT_TRUE(e.find(250));
   e.table.expire(110'000, hash);
   EXPECT_EQ(e.table.oldest(), nullptr);
-  EXPECT_EQ(live.size(), before + 1); // the buckets
+  EXPECT_EQ(test::live.size(), before + 1); // the buckets
 }
 
 TEST(time_wait, the_same_connection_again_is_one_record) {
@@ -105,12 +70,12 @@ TEST(time_wait, the_same_connection_again_is_one_record) {
 }
 
 TEST(time_wait, beyond_its_limit_the_oldest_gives_way) {
-  const size_t before = live.size();
+  const size_t before = test::live.size();
   ended_connections e;
   for (uint32_t n = 0; n < 5000; ++n) {
     ASSERT_TRUE(e.add(n, n));
     EXPECT_LE(e.table.count(), 1000u);
-    EXPECT_LE(live.size(), before + 1000 + 1); // and the buckets
+    EXPECT_LE(test::live.size(), before + 1000 + 1); // and the buckets
   }
   for (uint32_t n = 0; n < 5000; ++n)
     EXPECT_EQ(e.find(n) != nullptr, n >= 4000) << n;
@@ -122,7 +87,7 @@ TEST(time_wait, beyond_its_limit_the_oldest_gives_way) {
   EXPECT_TRUE(e.find(4002));
   EXPECT_EQ(e.table.count(), 1000u);
   e.table.expire(70'000, hash);
-  EXPECT_EQ(live.size(), before + 1);
+  EXPECT_EQ(test::live.size(), before + 1);
 }
 
 TEST(time_wait, without_memory_for_another_the_oldest_has_gone) {
@@ -130,11 +95,11 @@ TEST(time_wait, without_memory_for_another_the_oldest_has_gone) {
   e.table.set_limit(2);
   e.add(1, 0);
   e.add(2, 0);
-  allocations_left = 0;
+  test::allocations_left = 0;
   EXPECT_EQ(e.add(3, 0), nullptr);
   EXPECT_EQ(e.table.count(), 1u);
   EXPECT_TRUE(e.find(2));
-  allocations_left = -1;
+  test::allocations_left = -1;
   e.table.expire(60'000, hash);
 }
 
@@ -150,10 +115,10 @@ TEST(time_wait, the_clock_may_wrap_around) {
 TEST(time_wait, without_memory_it_forgets) {
   for (int n = 0; n < 2; ++n) {
     ended_connections e;
-    allocations_left = n; // the buckets, then a record
+    test::allocations_left = n; // the buckets, then a record
     EXPECT_EQ(e.add(1, 0), nullptr);
     EXPECT_FALSE(e.find(1));
-    allocations_left = -1;
+    test::allocations_left = -1;
     auto* r = e.add(1, 0);
     ASSERT_TRUE(r);
     e.table.remove(*r, hash(numbered(1)));
@@ -198,7 +163,7 @@ TEST(syn_queue, answers_again_ever_less_often_and_gives_up) {
 }
 
 TEST(syn_queue, is_bounded_and_gives_back_what_it_takes) {
-  const size_t before = live.size();
+  const size_t before = test::live.size();
   openings o;
   for (uint32_t n = 0; n < 50; ++n)
     ASSERT_TRUE(o.add(n, 0));
@@ -206,15 +171,15 @@ TEST(syn_queue, is_bounded_and_gives_back_what_it_takes) {
   o.queue.remove(*o.find(30), hash(numbered(30)));
   EXPECT_FALSE(o.find(30));
   EXPECT_TRUE(o.add(100, 0));
-  allocations_left = 0;
+  test::allocations_left = 0;
   o.queue.remove(*o.find(31), hash(numbered(31)));
   EXPECT_FALSE(o.add(101, 0));
-  allocations_left = -1;
+  test::allocations_left = -1;
   for (uint32_t now = 0; now < 70'000; now += 500)
     o.run(now);
   EXPECT_EQ(o.queue.count(), 0u);
   EXPECT_EQ(o.listener.records, 0u);
-  EXPECT_EQ(live.size(), before);
+  EXPECT_EQ(test::live.size(), before);
 }
 
 TEST(syn_queue, a_listener_leaves_something_for_the_others) {
