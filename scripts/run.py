@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -61,14 +62,19 @@ def parse_arguments():
     return p.parse_args()
 
 
-def whole_number(name, text, default):
-    try:
-        value = int(text or default)
-    except ValueError:
-        value = 0
+def whole_number(name, text, default, what):
+    value = int(text) if re.fullmatch(r"[0-9]{1,9}", text or "") else 0 if text else default
     if value < 1:
-        fail(f"{name}={text}: not a number")
+        fail(f"{name}={text}: write {what}, for example {name}={default}")
     return value
+
+
+def quotes_close(text):
+    try:
+        shlex.split(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Network:
@@ -161,7 +167,8 @@ class Announcer(threading.Thread):
     The figure is late by one interval at most: 4 ms, or a hundredth of the figure."""
 
     EVERY = 0.004  # seconds
-    AT_ONCE = 100  # attempts under way, as long as each ends in time
+    PART = 0.01  # of what has passed
+    AT_ONCE = 25  # attempts under way; older ones are given up, since each may cost the guest memory
 
     def __init__(self, name, address, probe, started):
         super().__init__(daemon=True)
@@ -179,7 +186,7 @@ class Announcer(threading.Thread):
         while not self.stopped:
             now = self.elapsed()
             if now >= due:
-                every = max(self.EVERY, now / self.AT_ONCE)
+                every = max(self.EVERY, now * self.PART)
                 due = now + every
                 self.begin(now + every * self.AT_ONCE)
             if self.look(due - now):
@@ -411,7 +418,11 @@ def run(app, command, network, machine):
         say("the machine was reset without a word: a triple fault")
     if complaints.kvm_gave_up:
         say("KVM cannot interpret an instruction of this image: ACCEL=tcg emulates it")
-    if status:
+    if code == vm.NOT_STARTED:
+        say("QEMU did not start")
+    elif code < 0:
+        say(f"QEMU was ended by {signal.Signals(-code).name}, and {app.name} with it")
+    elif status:
         say(f"{app.name} ended with status {status}")
     return status
 
@@ -458,11 +469,15 @@ def main():
     machine = arguments.machine or "microvm"
     if machine not in vm.MACHINES:
         fail(f"MACHINE={machine}: use one of {', '.join(vm.MACHINES)}")
-    memory = whole_number("MEM", arguments.mem, app.memory)
+    memory = whole_number("MEM", arguments.mem, app.memory, "a whole number of megabytes")
     if memory < app.least_memory:
         fail(f"MEM={memory}: the image of {app.name} alone needs {app.least_memory} MB, "
              "and the application more")
-    cpus = whole_number("CPUS", arguments.cpus, 1)
+    cpus = whole_number("CPUS", arguments.cpus, 1, "a whole number")
+    if arguments.accel not in ("", "kvm", "tcg"):
+        fail(f"ACCEL={arguments.accel}: use kvm or tcg")
+    if not quotes_close(arguments.args):
+        fail(f"ARGS={arguments.args}: a quote is not closed")
     network = Network(app, arguments, arguments.options)
     accel, why = vm.accelerator(arguments.accel)
     if why:

@@ -122,6 +122,7 @@ def start(command, **kwargs):
 # What isa-debug-exit is given for success (arch/x64/power.cc), and QEMU's exit status from it.
 SUCCESS_VALUE = 90
 SUCCESS = SUCCESS_VALUE * 2 + 1
+NOT_STARTED = 1  # QEMU's exit status for what it cannot do; no image makes it end with that
 # Our status for a machine that ended without a word: it was reset.
 RESET = 71  # EX_OSERR
 

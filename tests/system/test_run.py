@@ -108,6 +108,28 @@ def test_what_is_no_port_is_one_line(build_system, port):
     assert output.startswith(f"run: PORT={port}: ") and output.count("\n") == 1, output
 
 
+@pytest.mark.parametrize("setting, complaint", [
+    ("mem=64M", "write a whole number of megabytes, for example MEM="),
+    ("mem=0.5", "write a whole number of megabytes, for example MEM="),
+    ("cpus=0", "write a whole number, for example CPUS=1"),
+    ("accel=hvf", "use kvm or tcg"),
+    ("args='one", "a quote is not closed"),
+])
+def test_a_wrong_setting_is_one_line(build_system, setting, complaint):
+    name, value = setting.split("=")
+    done = start("redis", f"--{name}", value)
+    output, _ = done.communicate(timeout=10)
+    assert done.returncode == 2
+    assert output.startswith(f"run: {name.upper()}={value}: {complaint}") and output.count("\n") == 1, output
+
+
+def test_a_qemu_that_does_not_start_is_not_the_application(build_system):
+    done = start("redis", "--net", "none", "--cpus", "100000")
+    output, _ = done.communicate(timeout=10)
+    assert done.returncode == 1
+    assert "run: QEMU did not start" in output and "redis ended" not in output
+
+
 def ping(address, port):
     with socket.create_connection((address, port), 5) as s:
         s.sendall(b"PING\r\n")
@@ -217,6 +239,7 @@ def test_sigterm_ends_a_guest_that_does_not_listen(build_system):
     output, _ = run.communicate(timeout=20)
     assert 1 <= time.monotonic() - started < 6
     assert run.returncode != 0 and "said nothing for 1 s" in output
+    assert "QEMU was ended by SIGKILL, and redis with it" in output
 
 
 def test_make_passes_the_status_on(app):
