@@ -28,6 +28,7 @@ from vmkit.symbols import Symbols
 from vmkit.user_network import LOOPBACK, UserNetwork, check_free, parse_ports
 
 STOP_PATIENCE = 5  # seconds from ^C until we say that it takes long
+TWICE = 0.05  # seconds in which a signal that comes again is the same one
 LISTEN_LIMIT = 8  # seconds from SIGTERM in which the guest has to say something
 
 
@@ -322,7 +323,9 @@ class Stopper:
 
     def asked(self, number, _):
         if self.asked_at is not None:
-            self.qemu.kill()
+            # `timeout` sends its signal to the process and to the process's group.
+            if time.monotonic() - self.asked_at > TWICE:
+                self.qemu.kill()
             return
         self.asked_at = time.monotonic()
         self.must_listen = number != signal.SIGINT

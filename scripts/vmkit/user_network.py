@@ -141,6 +141,8 @@ class UserNetwork:
 def last_complaint(stderr):
     """Why passt failed. What it could not send to a system log is no reason."""
     lines = [line for line in stderr.splitlines() if line and "syslog" not in line]
+    if lines and "interface not usable" in lines[-1]:
+        return "passt finds no interface with a default route here"
     return lines[-1] if lines else "it failed without a message"
 
 

@@ -84,9 +84,16 @@ def test_a_second_interrupt_ends_it_at_once(build_system):
     run = start("redis", "--port", str(free_port()))
     read_until(run, "redis answers on")
     run.send_signal(signal.SIGINT)
-    time.sleep(0.01)
+    time.sleep(0.1)
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=3)
+
+
+def test_timeout_ends_it_in_order(build_system):
+    """timeout(1) sends its signal twice, at once."""
+    done = subprocess.run(["timeout", "4", ROOT / "scripts" / "run.py", "redis", "--port", str(free_port())],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert "Redis is now ready to exit" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_port_in_use_is_named(build_system):
