@@ -21,6 +21,15 @@ uint32_t get32(const uint8_t* at) {
   return uint32_t{get16(at)} << 16 | get16(at + 2);
 }
 
+// TCP cuts its segments to what the path takes; it is never cut into fragments (RFC 8201, 5.4).
+void refuse_tcp_in_fragments(const bytes& frame) {
+  const uint8_t* ip = frame.data() + 14;
+  const uint16_t type = get16(frame.data() + 12);
+  if ((type == 0x86dd && frame.size() > 54 && ip[6] == 44 && ip[40] == 6) ||
+      (type == 0x0800 && ip[9] == 6 && (get16(ip + 6) & 0x3fff) != 0))
+    abort();
+}
+
 } // namespace
 
 void wire::deliver(const bytes& frame, net::checksum_state checksum, size_t piece) {
@@ -118,6 +127,7 @@ void wire::drain() {
 void wire::learn(const bytes& frame) {
   if (frame.size() < 34)
     return;
+  refuse_tcp_in_fragments(frame);
   constexpr size_t quotable = 1514;
   sent_frames.emplace_front(
       frame.begin(), frame.begin() + static_cast<ptrdiff_t>(std::min(frame.size(), quotable)));

@@ -200,6 +200,23 @@ def test_nobody_is_told(path):
     assert told(path, to_nobody(path), 10)
 
 
+def test_fragments_to_many(paths):
+    """First fragments that are given up, because too many more come, are told of; those that were
+    sent to all hosts of the network are not."""
+    with contextlib.closing(Path(paths, 4)) as path:
+        path.ask("how")  # now the guest knows the way
+
+        def told_of_fragments(mac, to):
+            fragment = path.peer.ip(dst=to, flags="MF", proto=17) / Raw(b"x" * 64)
+            for number in range(400):  # more than are kept
+                fragment.id = number
+                path.peer.send_frame(Ether(src=OUR_MAC, dst=mac) / fragment)
+            return any(ICMP in p and p[ICMP].type == 11 for p in path.peer.packets(SHORT))
+
+        assert not told_of_fragments("ff:ff:ff:ff:ff:ff", path.everybody)
+        assert told_of_fragments(MAC, path.theirs)
+
+
 @pytest.mark.parametrize("fragmented", [False, True])
 def test_what_is_quoted(paths, fragmented):
     """The packet from its first octet on, and where in it the problem is (RFC 4443, 3.4)."""
