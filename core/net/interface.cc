@@ -7,6 +7,7 @@
 #include "core/net/addressing.hh"
 #include "core/net/capture.hh"
 #include "core/net/checksum.hh"
+#include "core/net/datagram_line.hh"
 #include "core/net/device.hh"
 #include "core/net/interface_internal.hh"
 #include "core/net/name_servers.hh"
@@ -395,7 +396,16 @@ void reclaim_frames() {
       i.overtaken_by = 0;
       send_refused();
     }
+    if (i.refused_senders) [[unlikely]]
+      tell_refused(i);
   }
+}
+
+bool frames_waiting() {
+  for (unsigned k = 0; k < interface_count; ++k)
+    if (!interfaces[k]->waiting.empty())
+      return true;
+  return false;
 }
 
 void flush_devices() {

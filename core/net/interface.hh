@@ -22,6 +22,8 @@ size_t packet_memory(const pbuf& p);
 unsigned receive_frames();
 // Lets the devices give back what they have sent.
 void reclaim_frames();
+// True while frames wait for room in a device's ring.
+bool frames_waiting();
 // True if frames have been queued that the devices have not been told of.
 extern bool any_frames_queued;
 inline bool frames_queued() {

@@ -28,6 +28,8 @@ struct traffic {
   uint64_t sent, sent_bytes;
 };
 
+struct datagram_sender;
+
 struct interface {
   static constexpr unsigned neighbour_count = 16; // a power of two
 
@@ -40,6 +42,7 @@ struct interface {
   bool ring_was_full;    // and a sender was refused
   uint32_t overtaken_by; // bytes that have joined the line since then
   waiting_frames waiting;
+  datagram_sender* refused_senders; // datagram_line.hh
   traffic counted;
   neighbour neighbours[neighbour_count];
   static constexpr unsigned neighbour6_count = 4;
@@ -57,8 +60,9 @@ inline void note_queued(interface& i) {
 }
 
 // --- transmit.cc
-// Queues a frame; the device holds a reference to the packet buffer until it has sent it.
-// Errors: ERR_MEM (the ring is full), ERR_IF, ERR_BUF (too many pieces).
+// Queues a frame; the device holds a reference to the packet buffer until it has sent it. If the
+// ring is full, TCP is refused and other frames wait in line, as copies.
+// Errors: ERR_MEM (the ring or the line is full, or no memory), ERR_IF, ERR_BUF (too many pieces).
 err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload);
 // The same for a frame in one piece with device::frame_room bytes in front of it, which may wait
 // for room in the ring. Errors: ERR_MEM (too many wait), ERR_IF.

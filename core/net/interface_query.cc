@@ -128,8 +128,10 @@ result<void> control(unsigned long request, void* app_argument) {
     return list(app_argument);
   auto* app_request = static_cast<ifreq*>(app_argument);
   ifreq r = TRY(mem::read_app(app_request));
-  netif* n = request == SIOCGIFNAME ? netif_get_by_index(static_cast<u8_t>(r.ifr_ifindex))
-                                    : find(r.ifr_name);
+  netif* n = request != SIOCGIFNAME ? find(r.ifr_name)
+             : r.ifr_ifindex <= 0 || r.ifr_ifindex > 0xff
+                 ? nullptr // lwIP's numbers have 8 bits
+                 : netif_get_by_index(static_cast<u8_t>(r.ifr_ifindex));
   if (!n)
     return error::nodev;
   if (request == SIOCGIFNAME)

@@ -133,7 +133,7 @@ extern "C" void oblako_stop_net() {
   while (time::monotonic_ns() < deadline) {
     poll();
     stack_guard guard;
-    if (!connections_pending())
+    if (!connections_pending() && !frames_waiting())
       break;
   }
 }

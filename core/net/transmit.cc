@@ -1,7 +1,12 @@
 // Frames on their way to a device, and what becomes of those that find its ring full: whole ones
-// wait in line (waiting_frames.hh), the sender of others is told and tries again.
+// wait in line (waiting_frames.hh), others too unless they are TCP's, which is told and tries
+// again.
 #include "core/net/capture.hh"
+#include "core/net/datagram_line.hh"
 #include "core/net/interface_internal.hh"
+#include "lwip/prot/ethernet.h"
+#include "lwip/prot/ip.h"
+#include "lwip/prot/ip4.h"
 
 namespace oblako::net {
 namespace {
@@ -46,6 +51,35 @@ inline err_t note_transmitted(interface& i, pbuf* p, result<void> outcome) {
   return ERR_OK;
 }
 
+// The headers of what TCP sends lie in the frame's first piece.
+bool is_tcp(const pbuf& p) {
+  const auto* frame = static_cast<const uint8_t*>(p.payload);
+  if (p.len < SIZEOF_ETH_HDR + IP_HLEN)
+    return false;
+  const unsigned type = static_cast<unsigned>(frame[12] << 8 | frame[13]);
+  return (type == ETHTYPE_IP && frame[SIZEOF_ETH_HDR + 9] == IP_PROTO_TCP) ||
+         (type == ETHTYPE_IPV6 && frame[SIZEOF_ETH_HDR + 6] == IP_PROTO_TCP);
+}
+
+// A datagram, a fragment or whatever else nobody would send again.
+[[gnu::noinline, gnu::cold]] err_t join_line(interface& i, const pbuf& p,
+                                             const transmit_offload& offload) {
+  pbuf* copy = copy_for_line(p);
+  if (!copy)
+    return ERR_MEM;
+  if (!i.waiting.add({static_cast<uint8_t*>(copy->payload), copy, copy->len, offload},
+                     room_for_begun)) {
+    note_left_line(*copy);
+    pbuf_free(copy);
+    return ERR_MEM;
+  }
+  if (i.ring_was_full)
+    i.overtaken_by += copy->len;
+  if (i.waiting.count() % look_for_room == 0)
+    send_waiting(i);
+  return ERR_OK;
+}
+
 } // namespace
 
 err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
@@ -72,6 +106,10 @@ err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
       outcome = i.dev->transmit(parts, count, offload, sent, p);
     }
   }
+  if (outcome.code() == error::again && !is_tcp(*p)) [[unlikely]] {
+    --p->ref; // the caller has it
+    return join_line(i, *p, offload);
+  }
   return note_transmitted(i, p, outcome);
 }
 
@@ -97,6 +135,7 @@ void send_waiting(interface& i) {
     const auto outcome = i.dev->transmit_whole(f.data, f.length, f.offload, sent, f.packet);
     if (!outcome.ok() && outcome.code() == error::again)
       return i.waiting.put_back(f);
+    note_left_line(*static_cast<pbuf*>(f.packet));
     note_transmitted(i, static_cast<pbuf*>(f.packet), outcome);
   }
 }

@@ -78,6 +78,8 @@ result<mem::ref<udp_socket>> udp_socket::make(int domain, uint32_t status_flags)
 udp_socket::udp_socket(int domain, uint32_t status_flags)
     : socket(domain, SOCK_DGRAM, IPPROTO_UDP, status_flags) {
   settings_.receive_buffer = settings_.send_buffer = default_buffer;
+  sender_.has_room = on_room;
+  sender_.socket = this;
   if (domain == AF_INET6)
     IP_SET_TYPE_VAL(local_.ip, IPADDR_TYPE_V6);
 }
@@ -96,6 +98,8 @@ void udp_socket::close_block() {
   if (pcb_)
     udp_remove(pcb_);
   pcb_ = nullptr;
+  forget_sender(sender_);
+  refused_ = false;
   while (first_)
     drop_first();
   read_shut_ = write_shut_ = true;
@@ -130,7 +134,7 @@ void udp_socket::take_out_first() {
 }
 
 void udp_socket::refresh(uint32_t again) {
-  uint32_t now = EPOLLOUT | EPOLLWRNORM;
+  uint32_t now = refused_ ? 0 : EPOLLOUT | EPOLLWRNORM;
   if (pending_ != error::none)
     now |= EPOLLERR;
   if (first_ || read_shut_)
@@ -293,16 +297,52 @@ result<size_t> udp_socket::send(message& m) {
   pbuf* data = pbuf_alloc(PBUF_TRANSPORT, static_cast<u16_t>(bytes), PBUF_RAM);
   if (!data)
     return error::nobufs;
-  result<void> outcome;
   auto copied = m.data.get_whole(data->payload, bytes);
-  stack_guard guard;
-  outcome = copied.ok() ? send_locked(data, how) : result<void>(copied.code());
-  pbuf_free(data);
+  auto outcome = copied.ok() ? send_or_wait(data, how, m.flags) : result<void>(copied.code());
+  {
+    stack_guard guard;
+    pbuf_free(data);
+  }
   if (!outcome.ok())
     return outcome.code() == error::pipe ? broken_pipe(m.flags) : outcome.code();
   return bytes;
 }
 
+result<void> udp_socket::send_or_wait(pbuf* data, const sending& how, int flags) {
+  const uint64_t deadline = send_deadline();
+  for (;;) {
+    {
+      stack_guard guard;
+      auto outcome = send_locked(data, how);
+      if (outcome.code() != error::again || nonblocking(flags))
+        return outcome;
+    }
+    auto waited = net::wait_until(
+        readiness(), [this] { return (poll_events() & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0; },
+        deadline);
+    if (!waited.ok())
+      return wait_error(waited.code());
+  }
+}
+
+void udp_socket::on_room(datagram_sender& s) {
+  udp_socket& self = *static_cast<own_sender&>(s).socket;
+  self.refused_ = false;
+  self.refresh();
+}
+
+// The interface that a datagram leaves by. Errors: netunreach, nodev (there is none with this
+// index).
+result<netif*> udp_socket::way_to(const ip_addr_t& to, const sending& how) const {
+  netif* way = nullptr;
+  if (how.interface == 0)
+    way = ip_route(is_any(how.from) ? &pcb_->local_ip : &how.from, &to);
+  else if (how.interface > 0xff || !(way = netif_get_by_index(static_cast<u8_t>(how.interface))))
+    return error::nodev;
+  return way ? result<netif*>(way) : error::netunreach;
+}
+
+// Errors: again (no room), and what send() gives.
 result<void> udp_socket::send_locked(pbuf* data, const sending& how) {
   if (pending_ != error::none)
     return take_error();
@@ -318,19 +358,22 @@ result<void> udp_socket::send_locked(pbuf* data, const sending& how) {
     any.ip = local_.ip;
     TRY(bind_to(any));
   }
-  netif* route = ip_route(&pcb_->local_ip, &target.ip);
-  if (!route)
-    return error::netunreach;
+  netif* route = TRY(way_to(target.ip, how));
   if (!settings_.broadcast && IP_IS_V4_VAL(target.ip) &&
       ip4_addr_isbroadcast(ip_2_ip4(&target.ip), route))
     return error::acces;
   if (!is_any(how.from) && !is_local(how.from))
     return error::inval;
   const bool is_cut = !TRY(fits_path(*route, data, target.ip));
+  const size_t most = min_of<size_t>(settings_.send_buffer, mem::buffers.share(least_share));
+  refused_ = !may_send(*route, sender_, most);
+  refresh();
+  if (refused_)
+    return error::again;
   software_checksum whole(route, is_cut);
-  const err_t e = transmit(data, target, how);
-  // A queue that is full drops datagrams; that is no error of the caller's.
-  return e == ERR_OK || e == ERR_MEM ? result<void>() : result<void>(error_of(e));
+  sending_for us(sender_);
+  const err_t e = transmit(data, target, how, route);
+  return e == ERR_OK ? result<void>() : result<void>(e == ERR_MEM ? error::nobufs : error_of(e));
 }
 
 // True if the datagram will arrive as it is; then the socket may want it to go as a whole or not at
@@ -350,17 +393,15 @@ result<bool> udp_socket::fits_path(const netif& route, pbuf* data, const ip_addr
 }
 
 // With what a control message said for this datagram alone.
-err_t udp_socket::transmit(pbuf* data, const endpoint& target, const sending& how) {
+err_t udp_socket::transmit(pbuf* data, const endpoint& target, const sending& how, netif* out) {
   if (how.time_to_live >= 0)
     pcb_->ttl = static_cast<u8_t>(how.time_to_live);
   if (how.type_of_service >= 0)
     pcb_->tos = static_cast<u8_t>(how.type_of_service);
-  netif* out = how.interface ? netif_get_by_index(static_cast<u8_t>(how.interface)) : nullptr;
   err_t e;
   if (!is_any(how.from))
-    e = udp_sendto_if_src(pcb_, data, &target.ip, target.port,
-                          out ? out : ip_route(&how.from, &target.ip), &how.from);
-  else if (out)
+    e = udp_sendto_if_src(pcb_, data, &target.ip, target.port, out, &how.from);
+  else if (how.interface)
     e = udp_sendto_if(pcb_, data, &target.ip, target.port, out);
   else
     e = udp_sendto(pcb_, data, &target.ip, target.port);
@@ -551,7 +592,10 @@ result<long> udp_socket::control(unsigned long request, void* app_argument) {
     poll(); // what has arrived but not been looked at counts
     stack_guard guard;
     number = first_ ? first_->data->tot_len : 0;
-  } else if (request != TIOCOUTQ) {
+  } else if (request == TIOCOUTQ) {
+    stack_guard guard;
+    number = static_cast<int>(sender_.in_line);
+  } else {
     return interface_control(request, app_argument);
   }
   TRY(mem::write_app(static_cast<int*>(app_argument), number));

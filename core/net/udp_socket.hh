@@ -1,6 +1,7 @@
 // Datagram sockets over UDP, on lwIP's raw API.
 #pragma once
 
+#include "core/net/datagram_line.hh"
 #include "core/net/inet_address.hh"
 #include "core/net/socket.hh"
 #include "lwip/udp.h"
@@ -61,10 +62,13 @@ private:
   void settings_changed() override;
   void apply_options();
   result<void> bind_to(const endpoint& local);
+  result<void> send_or_wait(pbuf* data, const sending& how, int flags);
   result<void> send_locked(pbuf* data, const sending& how);
+  result<netif*> way_to(const ip_addr_t& to, const sending& how) const;
+  static void on_room(datagram_sender& s);
   result<bool> fits_path(const netif& route, pbuf* data, const ip_addr_t& to) const;
   int mtu_discovery(bool ipv6) const { return mtu_discovery_[ipv6]; }
-  err_t transmit(pbuf* data, const endpoint& target, const sending& how);
+  err_t transmit(pbuf* data, const endpoint& target, const sending& how, netif* out);
   static result<void> read_control(const control_data& control, sending& how);
   void write_control(const datagram& d, control_data& out) const;
   void write_packet_info(const datagram& d, control_data& out) const;
@@ -78,7 +82,14 @@ private:
   void close_block();
   void refresh(uint32_t again = 0);
 
+  // What it has in line before a device. Has to know its socket.
+  struct own_sender : datagram_sender {
+    udp_socket* socket;
+  };
+
   // --- guarded by the stack's lock
+  own_sender sender_;
+  bool refused_ = false; // a datagram found no room
   udp_pcb* pcb_ = nullptr;
   datagram* first_ = nullptr;
   datagram* last_ = nullptr;

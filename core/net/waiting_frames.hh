@@ -4,7 +4,8 @@
 //
 // Invariants: while any frame waits, no other is given to the device before it (a connection's
 // segments keep their order); bytes() is the sum of the frames' lengths and never exceeds
-// limit(). Beyond that a sender is refused, and TCP keeps what it has. Not locked: the network lock
+// limit(), but for the rest of a datagram that was begun below it. Beyond that a sender is refused,
+// and TCP keeps what it has. Not locked: the network lock
 // is held.
 #pragma once
 
@@ -37,8 +38,8 @@ public:
   uint32_t count() const { return count_; }
 
   // At the end. False: too many wait.
-  bool add(const frame& f) {
-    if (bytes_ + f.length > limit_)
+  bool add(const frame& f, size_t beyond_limit = 0) {
+    if (bytes_ + f.length > limit_ + beyond_limit)
       return false;
     entry& e = fill_in(f);
     e.behind = nullptr;
@@ -63,6 +64,13 @@ public:
       last_ = &e;
     e.behind = first_;
     first_ = &e;
+  }
+
+  // Calls what(packet) for each that waits.
+  template <class What>
+  void for_each(What what) const {
+    for (const entry* e = first_; e; e = e->behind)
+      what(e->packet);
   }
 
 private:
