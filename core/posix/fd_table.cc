@@ -1,6 +1,7 @@
 // The descriptor table's slow paths: finding free numbers, growing, closing. No file types here.
 #include "core/posix/fd_table.hh"
 #include "core/posix/file.hh"
+#include "core/posix/file_locks.hh"
 
 namespace oblako::posix {
 
@@ -143,6 +144,8 @@ void fd_table::dropped(file* f) {
   // seq_cst: pairs with has_descriptors(); a watcher that links itself at the same time either is
   // seen here or sees that the file is closed.
   if (__atomic_sub_fetch(&f->descriptors_, 1, __ATOMIC_SEQ_CST) == 0) {
+    if (drop_description_locks)
+      drop_description_locks(*f);
     f->closed();
     if (close_watcher* w = __atomic_load_n(&f->watchers_, __ATOMIC_SEQ_CST))
       w->closed(*f);

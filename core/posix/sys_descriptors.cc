@@ -1,6 +1,7 @@
 // Descriptors themselves: close, dup and fcntl, and the requests every ioctl understands.
 #include "arch/x64/syscall_entry.hh"
 #include "core/posix/file.hh"
+#include "core/posix/file_locks.hh"
 #include "core/sched/thread.hh"
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,13 @@ constexpr unsigned close_range_cloexec = 4;
 // What F_SETFL may change.
 constexpr uint32_t settable_flags = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
 
+// A number that the program gives up. Any close() of a file releases the process's locks of it.
+void close_file(file* f) {
+  if (drop_process_locks)
+    drop_process_locks(*f);
+  fd_table::dropped(f);
+}
+
 result<long> close_number(int fd) {
   file* f = descriptors.remove(fd);
   if (!f) {
@@ -23,7 +31,7 @@ result<long> close_number(int fd) {
     if (!f)
       return error::badf;
   }
-  fd_table::dropped(f);
+  close_file(f);
   return 0L;
 }
 
@@ -40,16 +48,8 @@ result<int> duplicate_to(int old_fd, int new_fd, bool close_on_exec) {
   file* replaced = TRY(descriptors.replace(new_fd, f.get(), close_on_exec));
   f.leak();
   if (replaced)
-    fd_table::dropped(replaced);
+    close_file(replaced);
   return new_fd;
-}
-
-// Advisory locks exclude other processes, and there are none.
-result<long> query_lock(struct flock* app) {
-  auto lock = TRY(mem::read_app(app));
-  lock.l_type = F_UNLCK;
-  TRY(mem::write_app(app, lock));
-  return 0L;
 }
 
 result<long> control_descriptor(int fd, int command, unsigned long argument) {
@@ -75,11 +75,11 @@ result<long> control_descriptor(int fd, int command, unsigned long argument) {
     return 0L;
   case F_GETLK:
   case F_OFD_GETLK:
-    return query_lock(reinterpret_cast<struct flock*>(argument));
   case F_SETLK:
   case F_SETLKW:
   case F_OFD_SETLK:
   case F_OFD_SETLKW:
+    return control_range_lock(*f, command, reinterpret_cast<struct flock*>(argument));
   case F_SETOWN:
   case F_SETSIG:
     return 0L;
@@ -112,7 +112,7 @@ extern "C" long do_close_range(unsigned first, unsigned last, unsigned flags) {
     if (flags & close_range_cloexec)
       descriptors.set_close_on_exec(fd, true);
     else if (file* f = descriptors.remove(fd))
-      fd_table::dropped(f);
+      close_file(f);
     first = static_cast<unsigned>(fd) + 1;
     sched::yield_if_needed();
   }

@@ -24,7 +24,7 @@ result<void> synchronize(int fd) {
   return TRY(get_file(fd))->sync();
 }
 
-// Advice and advisory locks: right descriptors are all there is to check.
+// Advice: right descriptors are all there is to check.
 result<void> check(int fd) {
   TRY(get_file(fd));
   return {};
@@ -65,11 +65,6 @@ extern "C" long do_sync_file_range(int fd, int64_t, int64_t, unsigned) {
 // Nothing outlives the VM yet, so nothing waits to be written.
 extern "C" long sys_sync() {
   return 0;
-}
-
-OBLAKO_SYSCALL(sys_flock, do_flock);
-extern "C" long do_flock(int fd, int) {
-  return to_syscall(check(fd));
 }
 
 OBLAKO_SYSCALL(sys_fadvise64, do_fadvise64);
