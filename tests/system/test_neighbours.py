@@ -1,6 +1,7 @@
 """Neighbours that are known stay known when somebody speaks for many others."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.system.net_peer import ECHO  # noqa: E402
 from tests.system.raw_peer import GUEST6, OUR_MAC, Peer, Peer6  # noqa: E402
 
 OTHERS = 400  # more than a table has entries
+FULL = 160  # so are these, and fewer than the echoes that are answered at once
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,15 @@ def ping6(source, number):
     return request, lambda f: IPv6 in f and f[IPv6].dst == source and ICMPv6ND_NS not in f
 
 
+def station(n):
+    """The n-th of many on the link: its link address and its address."""
+    return f"02:00:00:01:{n >> 8:02x}:{n & 255:02x}", f"172.44.{1 + (n >> 8)}.{n & 255}"
+
+
+FAR = "192.0.2.9"
+A_TICK = 1.2  # seconds; ages are counted in seconds
+
+
 def test_syns_from_invented_addresses(guest):
     with contextlib.closing(Peer(guest)) as peer:
         assert peer.ping()
@@ -77,14 +88,31 @@ def test_syns_from_invented_addresses_of_ipv6(guest):
 
 
 def test_arp_requests_of_many(guest):
-    """Neither the gateway nor who was sent to a moment ago gives its place to them."""
+    """Neither the gateway nor who was sent to a moment ago gives its place to them, however long
+    ago they were learnt."""
     with contextlib.closing(Peer(guest)) as peer:
         assert peer.ping()
-        far = "192.0.2.9"
-        asked_for(peer, HOST, *ping(far, 1))
+        asked_for(peer, HOST, *ping(FAR, 1))
+        time.sleep(A_TICK)
+        assert peer.ping()
         for n in range(OTHERS):
-            mac = f"02:00:00:01:{n >> 8:02x}:{n & 255:02x}"
-            peer.send_frame(Ether(src=mac, dst=MAC) /
-                            ARP(op=1, hwsrc=mac, psrc=f"172.44.{1 + (n >> 8)}.{n & 255}", pdst=GUEST))
-        assert not asked_for(peer, HOST, *ping(far, 2)), "the gateway is forgotten"
+            mac, address = station(n)
+            peer.send_frame(Ether(src=mac, dst=MAC) / ARP(op=1, hwsrc=mac, psrc=address, pdst=GUEST))
+        assert not asked_for(peer, HOST, *ping(FAR, 2)), "the gateway is forgotten"
         assert not asked_for(peer, peer.address, *ping(peer.address, 3)), "the neighbour is forgotten"
+
+
+def test_many_that_are_sent_to(boot):
+    """The gateway keeps its place even if everybody else was sent to after it. In a machine of its
+    own: nobody is being asked for, who would give way before."""
+    guest = boot("system-net_peer", "tap")
+    guest.wait_console("ready")
+    with contextlib.closing(Peer(guest)) as peer:
+        asked_for(peer, HOST, *ping(FAR, 1))
+        time.sleep(A_TICK)
+        for n in range(FULL):
+            mac, address = station(n)[0], f"172.44.0.{20 + n}"  # no way leads over the gateway
+            peer.send_frame(Ether(src=mac, dst=MAC) / ARP(op=1, hwsrc=mac, psrc=address, pdst=GUEST))
+            peer.send_frame(Ether(src=mac, dst=MAC) / IP(src=address, dst=GUEST) /
+                            ICMP(type=8, seq=4))
+        assert not asked_for(peer, HOST, *ping(FAR, 2)), "the gateway is forgotten"
