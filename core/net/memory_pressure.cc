@@ -207,10 +207,13 @@ size_t held_out_of_sequence(const tcp_pcb& c, size_t most) {
 
 } // namespace
 
-// Those of both families may be so many each. One takes a packet buffer at least.
+// Those of both families may be so many each, and they wait for up to a minute: a part of memory
+// that can be missed so long. One may keep a page.
 extern "C" uint16_t oblako_most_fragments() {
-  constexpr size_t most = 256, fewest = 8, of_each = 2048;
-  return static_cast<uint16_t>(min_of(most, mem::buffers.share(fewest * of_each) / of_each));
+  constexpr size_t most = 256, fewest = 8, part = 128;
+  const size_t by_memory = max_of<size_t>(mem::frame_counts.total / part, fewest);
+  const size_t by_share = mem::buffers.share(fewest * page_size) / page_size;
+  return static_cast<uint16_t>(min_of(most, min_of(by_memory, by_share)));
 }
 
 extern "C" u8_t oblako_tcp_may_take(const tcp_pcb* c, u32_t sequence, u32_t bytes) {

@@ -85,7 +85,7 @@ def test_short(machine_of, name):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", attack_frames.TABLE)
-@pytest.mark.parametrize("app,memory", [("redis", 32), ("redis", 512), ("httpd", 32), ("httpd", 64),
+@pytest.mark.parametrize("server,memory", [("redis", 32), ("redis", 512), ("httpd", 32), ("httpd", 64),
                                         ("httpd", 512)])
-def test_long(machine_of, app, memory, name):
-    withstands(machine_of(app, memory), name, LONG)
+def test_long(machine_of, server, memory, name):
+    withstands(machine_of(server, memory), name, LONG)
