@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+from tests.system import attack_frames
 from tests.system.attack_frames import GUEST6, HOST6, Target
 from tests.system.guest import GUEST, HOST, MAC, PREFIX
 from vmkit import netns
@@ -176,3 +177,10 @@ def flood(machine, frames, seconds, rate=RATE):
             done = subprocess.run([FLOOD, "tap0", file.name, str(rate), str(seconds)], check=True,
                                   stdout=subprocess.PIPE, text=True, timeout=seconds + 60)
     return int(done.stdout)
+
+
+def warm_up(machine):
+    """The receive ring gets its full length and tables are made, before memory is compared."""
+    client = GoodClient(machine)
+    flood(machine, attack_frames.build("syn_far", client.target()), 1)
+    client.stop()

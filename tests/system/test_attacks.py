@@ -31,7 +31,7 @@ def machine_of(boot_once, app):
         namespace = attack.network()
         machine = attack.Machine(boot_once, namespace, name, memory)
         live.append(((name, memory), machine, namespace))
-        with_warm_pools(machine)
+        attack.warm_up(machine)
         return machine
 
     def close():
@@ -43,13 +43,6 @@ def machine_of(boot_once, app):
 
     yield get
     close()
-
-
-def with_warm_pools(machine):
-    """The receive ring has its full length and tables exist, before memory is compared."""
-    client = attack.GoodClient(machine)
-    attack.flood(machine, attack_frames.build("syn_far", client.target()), 1)
-    client.stop()
 
 
 def withstands(machine, name, seconds):
