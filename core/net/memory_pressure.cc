@@ -118,6 +118,9 @@ bool run_memory_pressure(uint64_t now) {
   if (is_short) {
     resets += reset_orphans(ms);
     sweep(ms);
+  } else {
+    // What they keep is spread over pages that were filled meanwhile.
+    drop_packet_lists();
   }
   log_resets(now);
   if (may_connect())
