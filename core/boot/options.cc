@@ -11,16 +11,17 @@ namespace {
 constexpr size_t max_options = 64;
 
 // The options by name, those that are always there first: one text, because it is also printed.
-constexpr char unknown[] =
-    "is unknown: there are clock ip gw dns ip6 gw6 mem.wx boot.trace hostname "
-    "net.capture enN.ip (and so on) env.NAME; arguments go behind --";
+constexpr const char* unknown =
+    "is unknown: there are clock hostname net.capture ip gw dns ip6 gw6 "
+    "mem.wx boot.trace enN.ip env.NAME; arguments go behind --";
 constexpr const char* names = unknown + sizeof "is unknown: there are";
-enum name_index : unsigned { clock, ip, gw6 = 5, mem_wx, boot_trace, hostname, net_capture };
+enum name_index : unsigned { ip = 3, gw6 = 7, mem_wx, boot_trace }; // behind those of `checks`
 // What is wrong with a value, or nullptr; each from the code that uses it, if that is linked.
 using check = const char* (*)(const char* value);
 constexpr check checks[] = {oblako_check_clock, oblako_check_host_name, oblako_check_capture};
+static_assert(sizeof checks / sizeof checks[0] == ip);
 constexpr char slot_prefix[] = "virtio_mmio.device=";
-constexpr char too_many[] = "is one too many";
+constexpr const char* too_many = "is one too many";
 
 named_option options[max_options];
 size_t option_count;
@@ -137,13 +138,13 @@ const char* complaint(const char* name, const char* value, bool bare) {
   const unsigned index = index_of(rest ? rest : name);
   if (is_for_interfaces(index))
     return nullptr;
-  if (rest || index > net_capture)
+  if (rest || index > boot_trace)
     return unknown;
   if (index == mem_wx)
     return equal(value, "allow") ? nullptr : "is not mem.wx=allow";
   if (index == boot_trace)
-    return bare ? nullptr : "is not boot.trace alone";
-  const check f = checks[index == clock ? 0 : index - boot_trace];
+    return bare ? nullptr : "takes no value";
+  const check f = checks[index];
   return f ? f(value) : nullptr;
 }
 

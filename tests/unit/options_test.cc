@@ -114,8 +114,8 @@ TEST(options, what_is_wrong_is_one_line_and_left_out) {
   const struct {
     const char *option, *name, *line; // line: nullptr if all is right
   } cases[] = {
-      {"unknown=1", "unknown", "unknown=1 is unknown: there are clock ip gw"},
-      {"unknown", "unknown", "unknown is unknown: there are clock ip gw"},
+      {"unknown=1", "unknown", "unknown=1 is unknown: there are clock hostname"},
+      {"unknown", "unknown", "unknown is unknown: there are clock hostname"},
       {"ip6x=1", "ip6x", "is unknown"},
       {"i=1", "i", "is unknown"},
       {"'ip gw'=1", "ip gw", "is unknown"},
@@ -131,7 +131,7 @@ TEST(options, what_is_wrong_is_one_line_and_left_out) {
       {"env.B", "env.B", "env.B is not env.NAME=VALUE"},
       {"env.C=", "env.C", nullptr},
       {"env.C=2", nullptr, "env.C=2 comes again"},
-      {"boot.trace=1", "boot.trace", "boot.trace=1 is not boot.trace alone"},
+      {"boot.trace=1", "boot.trace", "boot.trace=1 takes no value"},
       {"boot.trace", "boot.trace", nullptr},
       {"boot.trace", nullptr, "boot.trace comes again"},
       {"mem.wx", "mem.wx", "mem.wx is not mem.wx=allow"},
