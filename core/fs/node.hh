@@ -99,6 +99,13 @@ node& root();
 // the image it is null. Context: thread, tree_lock not held. Errors: nomem, notdir.
 [[gnu::weak]] result<void> write_boot_file(const char* path, const char* data, size_t size);
 
+// Number n of the files that an image with a network has, where the recipe brings none; nullptr
+// after the last. Offered weakly.
+struct provided_file {
+  const char *path, *contents;
+};
+[[gnu::weak]] const provided_file* network_file(unsigned n);
+
 // The application's working directory and file mode creation mask.
 node& working_directory();                    // [tree]
 void set_working_directory(mem::ref<node> n); // [tree]

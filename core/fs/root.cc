@@ -23,10 +23,7 @@ tmpfs_directory* the_root;
 node* the_working_directory;
 alignas(packed_root) unsigned char packed_storage[sizeof(packed_root)];
 
-struct boot_file {
-  const char *path, *contents;
-};
-constexpr boot_file boot_files[] = {
+constexpr provided_file boot_files[] = {
     {"/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n"},
     {"/etc/resolv.conf", ""},
     {"/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
@@ -97,6 +94,8 @@ result<void> furnish() {
     if (!p.target)
       TRY(p.directory->make(p.name(), of_mode(d.mode)));
   }
+  for (unsigned n = 0; network_file && network_file(n); ++n)
+    TRY(add_file(network_file(n)->path, network_file(n)->contents));
   for (const auto& f : boot_files)
     TRY(add_file(f.path, f.contents));
   return {};

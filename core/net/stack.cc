@@ -98,6 +98,7 @@ extern "C" void oblako_start_virtio_net();
 
 extern "C" void oblako_start_net() {
   using namespace oblako::net;
+  OBLAKO_NEEDS(oblako_network_files);
   OBLAKO_NEEDS(oblako_proc_net_sockets);
   OBLAKO_NEEDS(oblako_proc_net_interfaces);
   oblako_start_virtio_net();

@@ -148,8 +148,9 @@ address server(unsigned i) {
 // --- what the resolver asks of the system
 
 extern "C" {
-int musl_socket(int, int, int) {
-  return no_descriptor;
+// Over TCP nothing is asked here: the resolver goes on with what the datagram held.
+int musl_socket(int, int type, int) {
+  return (type & 0xf) == SOCK_STREAM ? -1 : no_descriptor;
 }
 int musl_bind(int, const sockaddr*, socklen_t) {
   return 0;
