@@ -19,8 +19,9 @@ struct lock_owner {
 enum class wait_for_lock : bool { no, yes };
 
 // fcntl's F_GETLK, F_SETLK, F_SETLKW and their F_OFD_ forms.
+// Offered weakly: an image that opens no files has nothing to lock, and links nothing of it.
 // Errors: again; badf; deadlk; inval; overflow; nolck; fault; restart. Context: thread, may block.
-result<long> control_range_lock(file& f, int command, struct flock* app_lock);
+[[gnu::weak]] result<long> control_range_lock(file& f, int command, struct flock* app_lock);
 
 // What the last descriptor of a description, and what every close() by a process gives back.
 // Offered weakly: an image that takes no locks has neither. Context: thread, may block.

@@ -79,6 +79,8 @@ result<long> control_descriptor(int fd, int command, unsigned long argument) {
   case F_SETLKW:
   case F_OFD_SETLK:
   case F_OFD_SETLKW:
+    if (!control_range_lock)
+      return error::nolck;
     return control_range_lock(*f, command, reinterpret_cast<struct flock*>(argument));
   case F_SETOWN:
   case F_SETSIG:

@@ -1,5 +1,6 @@
 // memfd_create: a file in memory that no name leads to.
 #include "arch/x64/syscall_entry.hh"
+#include "core/base/needs.hh"
 #include "core/fs/tmpfs.hh"
 #include <fcntl.h>
 
@@ -12,6 +13,8 @@ constexpr unsigned flag_cloexec = 1, flag_allow_sealing = 2; // MFD_*
 constexpr size_t longest_name = 249;
 
 result<int> create(const char* app_name, unsigned flags) {
+  // What is opened can be locked (core/posix/file_locks.hh).
+  OBLAKO_NEEDS(_ZN6oblako5posix18control_range_lockERNS0_4fileEiP5flock);
   if (flags & ~(flag_cloexec | flag_allow_sealing))
     return error::inval;
   char name[longest_name + 1];

@@ -1,5 +1,6 @@
 // open and its kin: from a path and flags to a descriptor.
 #include "arch/x64/syscall_entry.hh"
+#include "core/base/needs.hh"
 #include "core/fs/node_files.hh"
 #include "core/fs/path.hh"
 #include "core/posix/creation_mask.hh"
@@ -68,6 +69,8 @@ result<mem::ref<posix::file>> open_node(node& n, uint32_t flags, bool created) {
 }
 
 result<int> open_at(int fd, const char* app_path, uint32_t flags, uint32_t mode) {
+  // What is opened can be locked (core/posix/file_locks.hh).
+  OBLAKO_NEEDS(_ZN6oblako5posix18control_range_lockERNS0_4fileEiP5flock);
   path_string storage;
   const text path = TRY(storage.load(app_path));
   if (flags & O_PATH)
