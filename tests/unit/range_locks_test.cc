@@ -1,14 +1,10 @@
-// sources: core/posix/range_locks.cc
+// sources: core/posix/range_locks.cc core/mem/buffer_account.cc
 // Ranges that one owner has locked, against a model with one entry a byte.
 #include "core/posix/range_locks.hh"
 #include "tests/unit/fake_kernel.hh"
 #include <gtest/gtest.h>
 #include <random>
 #include <vector>
-
-namespace oblako::sched {
-void yield_if_needed() {}
-} // namespace oblako::sched
 
 using namespace oblako;
 using namespace oblako::posix;
