@@ -2,6 +2,7 @@
 // keeps frame pointers; application code does not, so its part of the backtrace is every word on
 // the stack that follows a call instruction, the nearest first, marked "?".
 #include "arch/x64/crash.hh"
+#include "arch/x64/call_site.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/msr.hh"
 #include "arch/x64/percpu.hh"
@@ -34,17 +35,6 @@ text_range kernel_text() {
 }
 text_range app_text() {
   return {reinterpret_cast<uintptr_t>(app_text_start), reinterpret_cast<uintptr_t>(app_text_end)};
-}
-
-// True if the bytes before a return address are a near call: e8 rel32, or ff /2 in its short forms.
-bool follows_call(uintptr_t address) {
-  const auto* p = reinterpret_cast<const uint8_t*>(address);
-  if (p[-5] == 0xe8)
-    return true;
-  for (int length = 2; length <= 7; length++)
-    if (p[-length] == 0xff && (p[-length + 1] & 0x38) == 0x10)
-      return true;
-  return false;
 }
 
 void print_registers(const trap_frame& f) {

@@ -2,6 +2,7 @@
 // may strike anywhere, in code that holds any lock. So it takes none, touches only kernel stacks
 // and thread records, which are always mapped (a fault would let the next NMI in on the same
 // stack), and writes to the serial port past the log. Linked with the second thread; see traps.S.
+#include "arch/x64/call_site.hh"
 #include "arch/x64/context.hh"
 #include "arch/x64/percpu.hh"
 #include "arch/x64/serial.hh"
@@ -36,17 +37,6 @@ bool on_stack(uintptr_t p, uintptr_t top) {
 bool in_text(uintptr_t a) {
   return a >= reinterpret_cast<uintptr_t>(kernel_text_start) + 7 &&
          a < reinterpret_cast<uintptr_t>(kernel_text_end);
-}
-
-// True if the bytes before a return address are a near call.
-bool follows_call(uintptr_t address) {
-  const auto* p = reinterpret_cast<const uint8_t*>(address);
-  if (p[-5] == 0xe8)
-    return true;
-  for (int length = 2; length <= 7; length++)
-    if (p[-length] == 0xff && (p[-length + 1] & 0x38) == 0x10)
-      return true;
-  return false;
 }
 
 // Every word on the stack that follows a call in the kernel: much of it has no frame pointers.
