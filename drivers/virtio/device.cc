@@ -46,7 +46,7 @@ result<void> device_setup::negotiate(uint64_t wanted) {
     return error::opnotsupp;
   }
   features_ = offered() & (wanted | spec::feature_version_1 | spec::feature_event_index |
-                           spec::feature_indirect_descriptors);
+                           spec::feature_indirect_descriptors | spec::feature_access_platform);
   return agree();
 }
 

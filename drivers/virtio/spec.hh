@@ -71,6 +71,8 @@ constexpr uint64_t feature(unsigned bit) {
 constexpr uint64_t feature_indirect_descriptors = feature(28);
 constexpr uint64_t feature_event_index = feature(29);
 constexpr uint64_t feature_version_1 = feature(32);
+// Addresses are those of the platform's DMA (6.1): without an IOMMU that translates, physical ones.
+constexpr uint64_t feature_access_platform = feature(33);
 
 // --- 5: device types
 

@@ -39,6 +39,14 @@ TEST_F(virtio_net, lying_lengths_and_counts_end_the_device_cleanly) {
 }
 
 // 2.1.1: the device asks for a reset, gets one, and goes on; what it held has come back.
+// VIRTIO_F_ACCESS_PLATFORM (6.1): a device that offers it may refuse a driver that does not take
+// it.
+TEST_F(virtio_net, takes_addresses_of_the_platform) {
+  bus.features |= uint64_t{1} << 33;
+  start();
+  EXPECT_TRUE(bus.accepted & uint64_t{1} << 33);
+}
+
 TEST_F(virtio_net, starts_anew_when_the_device_needs_a_reset) {
   net::device& d = start();
   sent_log log;
