@@ -1,4 +1,5 @@
-"""Clients that make the kernel hold memory: the machine goes on, and serves those who behave."""
+"""Clients that make the kernel hold memory: the machine goes on, and serves those who behave. Thousands
+of them, in more memory too: test_hostile_clients.py."""
 
 import contextlib
 import http.client
@@ -14,10 +15,11 @@ LONGEST_MS = 900  # that a good client may wait
 
 
 class GoodClient(threading.Thread):
-    """Asks again and again, over one connection that stays and over a new one each time."""
+    """Asks again and again, over one connection that stays and, with `comes`, over a new one too."""
 
-    def __init__(self, guest):
+    def __init__(self, guest, comes=True):
         super().__init__(daemon=True)
+        self.comes = comes
         self.guest, self.kept, self.fresh, self.failures = guest, [], [], []
         self.ended = threading.Event()
         self.start()
@@ -27,6 +29,8 @@ class GoodClient(threading.Thread):
             stays = http.client.HTTPConnection(*self.guest.address, timeout=20)
             while not self.ended.wait(0.05):
                 self._ask(stays, self.kept)
+                if not self.comes:
+                    continue
                 comes = http.client.HTTPConnection(*self.guest.address, timeout=20)
                 self._ask(comes, self.fresh)
                 comes.close()
@@ -45,9 +49,9 @@ class GoodClient(threading.Thread):
         self.ended.set()
         self.join(60)
         assert not self.failures, self.failures[:5]
-        assert len(self.kept) > 5 and len(self.fresh) > 5
         # The slowest of all may be the host's; a kernel that is slow is slow more than once.
-        for times in self.kept, self.fresh:
+        for times in (self.kept, self.fresh) if self.comes else (self.kept,):
+            assert len(times) > 5
             assert sorted(times)[-2] < LONGEST_MS, sorted(times)[-5:]
 
 
@@ -74,13 +78,13 @@ def serve(boot, memory):
 @pytest.mark.parametrize("memory,clients", [
     pytest.param(32, 300),
     pytest.param(32, 2000, marks=pytest.mark.full),
-    pytest.param(512, 1488, marks=pytest.mark.full),
 ])
 def test_clients_that_never_read(boot, memory, clients):
     guest = serve(boot, memory)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    good = GoodClient(guest)
+    # Of more clients than the server takes, a new one waits until others are reset.
+    good = GoodClient(guest, comes=clients < 1000)
     try:
         with guest.inside(), contextlib.ExitStack() as held:
             for _ in range(clients):
