@@ -79,12 +79,12 @@ class Machine:
         return int(words.split(":")[1].split()[1], 16) * 4096
 
     def host_delay(self):
-        """Seconds that threads of QEMU and our own waited for a processor of this host."""
+        """Seconds that threads of QEMU and the calling one waited for a processor of this host."""
         total = 0
-        for process in (self.guest.qemu.pid, "self"):
-            with contextlib.suppress(OSError, IndexError):
-                for task in Path(f"/proc/{process}/task").iterdir():
-                    total += int((task / "schedstat").read_text().split()[1])
+        with contextlib.suppress(OSError, IndexError):
+            ours = Path(f"/proc/self/task/{threading.get_native_id()}")
+            for task in (ours, *Path(f"/proc/{self.guest.qemu.pid}/task").iterdir()):
+                total += int((task / "schedstat").read_text().split()[1])
         return total / 1e9
 
     def connect(self, address=None, timeout=10):

@@ -2,7 +2,10 @@
 
 import contextlib
 import http.client
+import select
 import shutil
+import socket
+import time
 
 import pytest
 
@@ -111,6 +114,35 @@ def test_half_requests_give_way(start):
 
 @pytest.mark.full
 @pytest.mark.skipif(not shutil.which("wrk"), reason="needs wrk")
+@pytest.mark.full
+def test_time_limits(start):
+    """A head that does not end, a connection without a request and an answer that is read too slowly
+    end after their seconds; one that is read fast enough does not."""
+    httpd = start("system-httpd_large")
+    head, idle, stuck, slow = (httpd.connect() for _ in range(4))
+    began = time.monotonic()
+    head.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+    idle.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert idle.recv(65536).startswith(b"HTTP/1.1 404")
+    for s in stuck, slow:
+        s.sendall(b"GET /large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+    ended = {}
+    while time.monotonic() - began < 75:
+        for name, s in ("head", head), ("idle", idle):
+            if name not in ended and select.select([s], [], [], 0)[0]:
+                with contextlib.suppress(ConnectionError):
+                    s.recv(65536)
+                ended[name] = time.monotonic() - began
+        # A reset shows although nothing is read.
+        if "stuck" not in ended and stuck.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            ended["stuck"] = time.monotonic() - began
+        assert slow.recv(15_000), "who reads 30 kB a second was closed"
+        time.sleep(0.5)
+    assert 14 <= ended["head"] <= 22, ended
+    assert 59 <= ended["idle"] <= 68, ended
+    assert 29 <= ended["stuck"] <= 68, ended
+
+
 def test_wrk(httpd):
     out = httpd.run("wrk", "-t1", "-c50", "-d5s", f"http://{httpd.address[0]}/")
     assert "Socket errors" not in out and "Non-2xx" not in out, out
