@@ -1,5 +1,5 @@
 // clang-format off
-// sources: core/fs/node.cc core/fs/path.cc core/fs/tmpfs_node.cc core/fs/tmpfs_file.cc core/fs/tmpfs_directory.cc core/fs/node_files.cc core/fs/page_tree.cc core/fs/packed_root.cc core/fs/root.cc core/fs/pseudo.cc core/posix/fd_table.cc core/posix/file.cc core/posix/sys_open.cc core/posix/sys_dir.cc core/posix/sys_links.cc core/posix/sys_path_stat.cc core/posix/sys_path_file.cc core/posix/sys_file.cc core/posix/sys_read.cc core/posix/sys_write.cc core/posix/sys_descriptors.cc core/posix/sys_umask.cc core/posix/sys_attributes.cc core/mem/buffer_account.cc core/mem/app_memory.cc core/mem/io_buffers.cc
+// sources: core/fs/node.cc core/fs/path.cc core/fs/tmpfs_node.cc core/fs/tmpfs_file.cc core/fs/tmpfs_directory.cc core/fs/node_files.cc core/fs/page_tree.cc core/fs/packed_root.cc core/fs/root.cc core/fs/pseudo.cc core/posix/fd_table.cc core/posix/file.cc core/posix/sys_open.cc core/posix/sys_dir.cc core/posix/sys_links.cc core/posix/sys_path_stat.cc core/posix/sys_path_file.cc core/posix/sys_file.cc core/posix/sys_read.cc core/posix/sys_write.cc core/posix/sys_descriptors.cc core/posix/file_locks.cc core/posix/range_locks.cc core/posix/sys_umask.cc core/posix/sys_attributes.cc core/mem/buffer_account.cc core/mem/app_memory.cc core/mem/io_buffers.cc
 // clang-format on
 // The file tree against the host's: the same random calls are made to both, and every result, every
 // errno and, at the end, the whole tree must be equal. Once in an empty directory, once over a
@@ -33,6 +33,9 @@ void syscall_exit_slow_restartable() {
   abort();
 }
 void oblako_read_console() {} // what read() needs linked
+long sys_getpid() {           // and what locks of a process do
+  return getpid();
+}
 
 long do_openat(int, const char*, int, unsigned);
 long do_close(int);
