@@ -1,5 +1,5 @@
 // Frames on their way to a device, and what becomes of those that find its ring full: whole ones
-// wait in line (waiting_frames.hh), others too unless they are TCP's, which is told and tries
+// wait in line (waiting_frames.hh), others too unless they carry TCP's data: TCP is told and tries
 // again.
 #include "core/net/capture.hh"
 #include "core/net/datagram_line.hh"
@@ -7,6 +7,8 @@
 #include "lwip/prot/ethernet.h"
 #include "lwip/prot/ip.h"
 #include "lwip/prot/ip4.h"
+#include "lwip/prot/ip6.h"
+#include "lwip/prot/tcp.h"
 
 namespace oblako::net {
 namespace {
@@ -51,19 +53,35 @@ inline err_t note_transmitted(interface& i, pbuf* p, result<void> outcome) {
   return ERR_OK;
 }
 
+enum class kind : uint8_t { others, tcp_with_data, tcp_without_data };
+
 // The headers of what TCP sends lie in the frame's first piece.
-bool is_tcp(const pbuf& p) {
+kind kind_of(const pbuf& p) {
   const auto* frame = static_cast<const uint8_t*>(p.payload);
-  if (p.len < SIZEOF_ETH_HDR + IP_HLEN)
-    return false;
+  if (p.len < SIZEOF_ETH_HDR + IP_HLEN + TCP_HLEN)
+    return kind::others;
   const unsigned type = static_cast<unsigned>(frame[12] << 8 | frame[13]);
-  return (type == ETHTYPE_IP && frame[SIZEOF_ETH_HDR + 9] == IP_PROTO_TCP) ||
-         (type == ETHTYPE_IPV6 && frame[SIZEOF_ETH_HDR + 6] == IP_PROTO_TCP);
+  const uint8_t* ip = frame + SIZEOF_ETH_HDR;
+  size_t headers = SIZEOF_ETH_HDR;
+  if (type == ETHTYPE_IP && ip[9] == IP_PROTO_TCP)
+    headers += 4u * (ip[0] & 0xfu);
+  else if (type == ETHTYPE_IPV6 && ip[6] == IP_PROTO_TCP)
+    headers += IP6_HLEN;
+  else
+    return kind::others;
+  constexpr size_t data_offset = 12; // in TCP's header, RFC 9293 section 3.1
+  if (p.len > headers + data_offset)
+    headers += 4u * (frame[headers + data_offset] >> 4u);
+  return p.tot_len > headers ? kind::tcp_with_data : kind::tcp_without_data;
 }
 
-// A datagram, a fragment or whatever else nobody would send again.
+// What is in nobody's queue: a datagram, a fragment, a segment without data (the answer to a SYN, a
+// reset, an acknowledgement: lost, it costs a new client a second).
 [[gnu::noinline, gnu::cold]] err_t join_line(interface& i, const pbuf& p,
-                                             const transmit_offload& offload) {
+                                             const transmit_offload& offload, kind of) {
+  // Answers to a flood must not keep the line filled for ever (wait_for_room()).
+  if (of == kind::tcp_without_data && i.ring_was_full && i.overtaken_by >= i.waiting.limit())
+    return ERR_MEM;
   pbuf* copy = copy_for_line(p);
   if (!copy)
     return ERR_MEM;
@@ -106,9 +124,11 @@ err_t transmit_frame(interface& i, pbuf* p, const transmit_offload& offload) {
       outcome = i.dev->transmit(parts, count, offload, sent, p);
     }
   }
-  if (outcome.code() == error::again && !is_tcp(*p)) [[unlikely]] {
-    --p->ref; // the caller has it
-    return join_line(i, *p, offload);
+  if (outcome.code() == error::again) [[unlikely]] {
+    if (const kind of = kind_of(*p); of != kind::tcp_with_data) {
+      --p->ref; // the caller has it
+      return join_line(i, *p, offload, of);
+    }
   }
   return note_transmitted(i, p, outcome);
 }
