@@ -7,6 +7,7 @@ The exit status is the application's.
 """
 
 import argparse
+import collections
 import contextlib
 import fcntl
 import os
@@ -170,12 +171,17 @@ class Announcer(threading.Thread):
     EVERY = 0.004  # seconds
     PART = 0.01  # of what has passed
     AT_ONCE = 25  # attempts under way; older ones are given up, since each may cost the guest memory
+    # What was given up stays open for so long (seconds). The SYN that passt sent to a guest that was not
+    # up yet is lost; until it gives up itself, after 10 s, it needs a whole processor for every client
+    # that has gone away (version 2023-03-09).
+    REST = 12
 
     def __init__(self, name, address, probe, started):
         super().__init__(daemon=True)
         self.name_of_app, self.address, self.probe, self.started = name, address, probe, started
         self.stopped = False
         self.attempts = {}  # by descriptor
+        self.resting = collections.deque()  # (until when, socket)
         self.poll = select.poll()
         self.start()
 
@@ -190,32 +196,46 @@ class Announcer(threading.Thread):
                 every = max(self.EVERY, now * self.PART)
                 due = now + every
                 self.begin(now + every * self.AT_ONCE)
-            if self.look(due - now):
+            if answered := self.look(due - now):
                 ms = self.elapsed() * 1000
                 say(f"{self.name_of_app} answers on {self.address[0]}:{self.address[1]} after {ms:.0f} ms")
+                self.end(answered)
                 break
-        for descriptor in list(self.attempts):
-            self.drop(descriptor)
+
+    def end(self, answered):
+        """Attempts that began later reached the guest as well; what became of the others is not known."""
+        for descriptor, attempt in list(self.attempts.items()):
+            (self.drop if attempt.deadline >= answered.deadline else self.rest)(descriptor)
+        while self.resting and not self.stopped:
+            until, _ = self.resting[0]
+            time.sleep(max(until - self.elapsed(), 0))
+            self.resting.popleft()[1].close()
 
     def begin(self, deadline):
         for descriptor in [d for d, a in self.attempts.items() if a.deadline < self.elapsed()]:
-            self.drop(descriptor)
+            self.rest(descriptor)
+        while self.resting and self.resting[0][0] < self.elapsed():
+            self.resting.popleft()[1].close()
         attempt = Attempt(self.address, self.probe, deadline)
         descriptor = attempt.socket.fileno()
         self.attempts[descriptor] = attempt
         self.poll.register(descriptor, attempt.wants())
 
     def look(self, seconds):
-        """Goes on with whatever is ready within that time; True if one was answered."""
+        """Goes on with whatever is ready within that time; the attempt that was answered, or None."""
         for descriptor, _ in self.poll.poll(max(seconds, 0) * 1000):
             attempt = self.attempts[descriptor]
             try:
                 if attempt.step():
-                    return True
+                    return attempt
                 self.poll.modify(descriptor, attempt.wants())
             except OSError:
                 self.drop(descriptor)
-        return False
+        return None
+
+    def rest(self, descriptor):
+        self.poll.unregister(descriptor)
+        self.resting.append((self.elapsed() + self.REST, self.attempts.pop(descriptor).socket))
 
     def drop(self, descriptor):
         self.poll.unregister(descriptor)

@@ -193,6 +193,27 @@ def test_fifty_clients_do_not_stall(build_system):
     stop(run)
 
 
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_the_attempts_to_reach_it_leave_the_host_idle(build_system):
+    """passt turns in circles while a client is gone whose SYN the guest did not see."""
+    port = free_port()
+    run = start("redis", "--port", str(port))
+    if "QEMU's own network" in read_until(run, "redis answers on"):
+        stop(run)
+        pytest.skip("not run: passt does not work here")
+    pid, = subprocess.run(["pgrep", "-f", f"^passt .*/{port}:"], text=True, check=True,
+                          capture_output=True).stdout.split()
+    before = cpu_seconds(pid)
+    time.sleep(2)
+    assert cpu_seconds(pid) - before < 0.2
+    stop(run)
+
+
 def test_where_passt_cannot_be_qemus_network_serves(build_system, tmp_path):
     (tmp_path / "python3").symlink_to(sys.executable)
     for program in ("qemu-system-x86_64", "env", "nm", "addr2line"):
