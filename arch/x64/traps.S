@@ -59,13 +59,14 @@ trap_return:
 fatal_entry:
   push_registers
   cld
-  // An NMI is a question, where somebody is linked who answers it (nmi.cc).
+  // An NMI is a question: nmi.cc answers it where there may be several threads.
   cmpq $2, 15 * 8(%rsp)
   jne 1f
-  mov $oblako_nmi, %rax
-  test %rax, %rax
-  jz 1f
   mov %rsp, %rdi
+  mov $oblako_nmi, %rax
+  mov $oblako_nmi_alone, %rcx
+  test %rax, %rax
+  cmovz %rcx, %rax
   call *%rax
   pop_registers
   add $16, %rsp

@@ -6,6 +6,7 @@
 #include "arch/x64/crash.hh"
 #include "arch/x64/msr.hh"
 #include "arch/x64/percpu.hh"
+#include "arch/x64/serial.hh"
 #include "core/log/log.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
@@ -31,7 +32,6 @@ constexpr uint16_t tss_selector = 0x18;
 enum vector : uint8_t {
   vec_divide = 0,
   vec_debug = 1,
-  vec_nmi = 2,
   vec_breakpoint = 3,
   vec_overflow = 4,
   vec_bound = 5,
@@ -177,9 +177,17 @@ extern "C" void oblako_exception(trap_frame* frame) {
 
 extern "C" [[noreturn]] void oblako_fatal_exception(trap_frame* frame) {
   crash_with_frame(*frame, "%s",
-                   frame->vector == vec_nmi            ? "non-maskable interrupt"
-                   : frame->vector == vec_double_fault ? "double fault (kernel stack overflow?)"
-                                                       : "machine check");
+                   frame->vector == vec_double_fault ? "double fault (kernel stack overflow?)"
+                                                     : "machine check");
+}
+
+// Where nmi.cc is not linked: one thread, so that the registers are all there is to say. Takes no
+// lock.
+extern "C" void oblako_nmi_alone(const trap_frame* f) {
+  char text[128];
+  const size_t length = log::format(
+      text, sizeof text, "oblako: non-maskable interrupt: rip %016lx rsp %016lx\n", f->rip, f->rsp);
+  serial_write(text, length);
 }
 
 } // namespace oblako::arch
