@@ -116,7 +116,7 @@ error socket::broken_pipe(int message_flags) {
 }
 
 uint64_t socket::deadline_after(uint64_t timeout) {
-  return timeout ? time::monotonic_ns() + timeout : time::no_deadline;
+  return timeout ? time::later(time::monotonic_ns(), timeout) : time::no_deadline;
 }
 
 result<void> socket::set_option(int level, int name, const void* value, socklen_t length) {

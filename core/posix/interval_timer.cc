@@ -70,8 +70,9 @@ void interval_timer::on_deadline(time::timer& t) {
 void interval_timer::expire(uint64_t now) {
   uint64_t times = 1;
   if (interval_) {
-    times += (now - moment_) / interval_;
-    moment_ += times * interval_;
+    const uint64_t missed = (now - moment_) / interval_;
+    times += missed;
+    moment_ = time::later(moment_ + missed * interval_, interval_);
   } else {
     moment_ = 0;
   }

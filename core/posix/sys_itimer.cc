@@ -46,13 +46,13 @@ timeval to_timeval(uint64_t ns) {
 result<itimerval> present(int which) {
   const auto s = TRY(timer(which).get());
   // What is left is rounded up: 0 would say that no timer is armed.
-  return itimerval{to_timeval(s.interval), to_timeval(s.left ? s.left + 999 : 0)};
+  return itimerval{to_timeval(s.interval), to_timeval(s.left ? time::later(s.left, 999) : 0)};
 }
 
 result<void> arm(int which, uint64_t span, uint64_t interval) {
   interval_timer& t = timer(which);
   const uint64_t now = span ? TRY(read_clock(t.clock())) : 0;
-  return t.set(span ? now + span : 0, interval);
+  return t.set(span ? time::later(now, span) : 0, interval);
 }
 
 result<void> set_timer(int which, const itimerval* app_new, itimerval* app_old) {

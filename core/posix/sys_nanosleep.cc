@@ -57,7 +57,7 @@ result<void> clock_sleep(int id, int flags, const timespec* app_span, timespec* 
   // Setting the wall clock does not change how long a relative sleep takes.
   if (clock.kind == clock_kind::monotonic || clock.kind == clock_kind::wall)
     return sleep_for(ns, app_left);
-  return sleep_until_clock(clock, TRY(read_clock(clock)) + ns);
+  return sleep_until_clock(clock, time::later(TRY(read_clock(clock)), ns));
 }
 
 result<void> plain_sleep(const timespec* app_span, timespec* app_left) {

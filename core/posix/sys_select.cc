@@ -99,7 +99,9 @@ result<uint64_t> timeout_of(const timeval* app) {
   const auto t = TRY(mem::read_app(app));
   if (t.tv_sec < 0 || t.tv_usec < 0)
     return error::inval;
-  return to_ns(timespec{t.tv_sec + t.tv_usec / 1'000'000, t.tv_usec % 1'000'000 * 1000});
+  // Unlike all others this call takes microseconds of more than a second.
+  return time::later(TRY(to_ns(timespec{t.tv_sec, 0})),
+                     TRY(to_ns(timespec{t.tv_usec / 1'000'000, t.tv_usec % 1'000'000 * 1000})));
 }
 
 struct mask_argument {

@@ -3,6 +3,7 @@
 #include "core/net/control_data.hh"
 #include "core/posix/io_vector.hh"
 #include "core/posix/socket_calls.hh"
+#include "core/posix/time_arguments.hh"
 #include "core/sched/thread.hh"
 #include "core/time/clock.hh"
 #include <sys/socket.h>
@@ -110,30 +111,35 @@ result<size_t> send_messages(int fd, mmsghdr* app_list, unsigned count, int flag
   return size_t{done};
 }
 
+timespec left_until(uint64_t deadline) {
+  const uint64_t now = time::monotonic_ns();
+  return to_timespec(deadline > now ? deadline - now : 0);
+}
+
 result<size_t> receive_messages(int fd, mmsghdr* app_list, unsigned count, int flags,
-                                const timespec* app_timeout) {
+                                timespec* app_timeout) {
+  // As on Linux the timeout is looked at behind each message only, and not while one is waited for.
+  const uint64_t deadline =
+      app_timeout ? deadline_after(TRY(ns_from_app(app_timeout))) : time::no_deadline;
   auto s = TRY(get_socket(fd));
-  uint64_t deadline = time::no_deadline;
-  if (app_timeout) {
-    const timespec t = TRY(mem::read_app(app_timeout));
-    deadline = time::monotonic_ns() + static_cast<uint64_t>(t.tv_sec) * time::ns_per_s +
-               static_cast<uint64_t>(t.tv_nsec);
-  }
   unsigned done = 0;
+  error failed = error::none;
   while (done < min_of(count, max_messages)) {
     const bool wait = done == 0 || !(flags & MSG_WAITFORONE);
     auto got = receive_message(*s.socket, &app_list[done].msg_hdr,
                                (flags & ~MSG_WAITFORONE) | (wait ? 0 : MSG_DONTWAIT));
+    failed = got.code();
     if (!got.ok())
-      return outcome(done, got.code());
+      break;
     TRY(mem::write_app(&app_list[done].msg_len, static_cast<unsigned>(*got)));
     ++done;
     sched::yield_if_needed();
-    // As on Linux the timeout is looked at between messages only.
     if (deadline != time::no_deadline && time::monotonic_ns() >= deadline)
       break;
   }
-  return size_t{done};
+  if (app_timeout && done != 0)
+    TRY(mem::write_app(app_timeout, left_until(deadline)));
+  return outcome(done, failed);
 }
 
 } // namespace
@@ -156,7 +162,6 @@ extern "C" long do_sendmmsg(int fd, mmsghdr* list, unsigned count, int flags) {
 }
 
 OBLAKO_SYSCALL_RESTARTABLE(sys_recvmmsg, do_recvmmsg);
-extern "C" long do_recvmmsg(int fd, mmsghdr* list, unsigned count, int flags,
-                            const timespec* timeout) {
+extern "C" long do_recvmmsg(int fd, mmsghdr* list, unsigned count, int flags, timespec* timeout) {
   return to_syscall(receive_messages(fd, list, count, flags, timeout));
 }

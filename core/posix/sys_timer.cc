@@ -212,7 +212,7 @@ result<void> set_time(int id, int flags, const itimerspec* app_new, itimerspec* 
     old = to_itimerspec(TRY(t->get()));
     const bool relative = span && !(flags & TIMER_ABSTIME);
     const uint64_t start = relative ? TRY(read_clock(t->clock())) : 0;
-    TRY(t->set(span > time::no_deadline - start ? time::no_deadline : start + span, interval));
+    TRY(t->set(time::later(start, span), interval));
   }
   return app_old ? mem::write_app(app_old, old) : result<void>();
 }

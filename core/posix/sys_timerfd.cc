@@ -82,10 +82,10 @@ uint64_t timer_file::take() {
     next_ = 0;
     return 1;
   }
-  const uint64_t count = 1 + missed();
-  next_ += count * interval_;
+  const uint64_t past = missed();
+  next_ = time::later(next_ + past * interval_, interval_);
   timer_.arm(next_);
-  return count;
+  return 1 + past;
 }
 
 itimerspec timer_file::remaining() {
@@ -97,7 +97,7 @@ itimerspec timer_file::remaining() {
   // Due, but its interrupt is still to come: as short as can be, since 0 means disarmed.
   uint64_t next = next_;
   if (expired())
-    next += (1 + missed()) * interval_;
+    next = time::later(next + missed() * interval_, interval_);
   s.it_value = to_timespec(next > now ? next - now : 1);
   return s;
 }

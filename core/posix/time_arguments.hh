@@ -32,8 +32,7 @@ inline result<uint64_t> ns_from_app(const timespec* app) {
 
 // The monotonic moment `ns` from now.
 inline uint64_t deadline_after(uint64_t ns) {
-  const uint64_t now = time::monotonic_ns();
-  return ns > time::no_deadline - now ? time::no_deadline : now + ns;
+  return time::later(time::monotonic_ns(), ns);
 }
 
 // The deadline of a call with a timeout of `ns`: if a signal interrupted it and no handler ran, it

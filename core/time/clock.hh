@@ -10,6 +10,12 @@ constexpr uint64_t ns_per_ms = 1'000'000;
 constexpr uint64_t ns_per_s = 1'000'000'000;
 constexpr uint64_t no_deadline = ~uint64_t{0};
 
+// `span` after `moment`. Saturates: what lies beyond the clock's range never comes, it does not
+// wrap into the past.
+constexpr uint64_t later(uint64_t moment, uint64_t span) {
+  return span > no_deadline - moment ? no_deadline : moment + span;
+}
+
 // Units: nanoseconds. Context: any.
 uint64_t monotonic_ns();
 // Nanoseconds since 1970-01-01 UTC.

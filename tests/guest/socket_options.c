@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -402,6 +403,20 @@ static void several_messages(void) {
   ok(recvmmsg(p[1], got, 4, MSG_WAITFORONE, 0) == 1 && got[0].msg_len == 4,
      "MSG_WAITFORONE takes what is there");
   ok(recvmmsg(p[1], got, 4, MSG_DONTWAIT, 0) == -1 && errno == EAGAIN, "nothing: EAGAIN");
+
+  struct timespec wrong[] = {{0, -1}, {0, 1000000000}, {-1, 0}};
+  sendmmsg(p[0], out, 4, 0);
+  for (int i = 0; i < 3; ++i)
+    ok(recvmmsg(p[1], got, 4, 0, &wrong[i]) == -1 && errno == EINVAL, "an invalid timeout: EINVAL");
+  ok(recvmmsg(-1, got, 4, 0, &wrong[0]) == -1 && errno == EINVAL, "before the descriptor is seen");
+  struct timespec none = {0, 0}, endless = {INT64_MAX, 999999999}, minute = {60, 0};
+  ok(recvmmsg(p[1], got, 4, 0, &none) == 1 && got[0].msg_len == 1,
+     "a timeout of zero is over behind the first message");
+  ok(recvmmsg(p[1], got, 2, 0, &endless) == 2 && got[1].msg_len == 3 && endless.tv_sec > 1000000,
+     "one of 2^63 seconds does not wrap into the past");
+  ok(recvmmsg(p[1], got, 4, MSG_DONTWAIT, &minute) == 1 && got[0].msg_len == 4 &&
+         minute.tv_sec == 59 && minute.tv_nsec > 0,
+     "what is left of it is told");
   close(p[0]), close(p[1]);
 }
 

@@ -4,12 +4,19 @@
  * thread that ran, so whatever must cost little CPU time is measured until it did, a few times at
  * most. */
 #define _GNU_SOURCE
+#include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/times.h>
 #include <time.h>
 #include <unistd.h>
@@ -339,13 +346,123 @@ static void posix_timers(void) {
   ok(good, "300 timers at once, all expired");
 }
 
+/* Ticks of a timerfd that was set going with `interval`, in 40 ms. */
+static uint64_t ticks_of(int clock, struct timespec first, struct timespec interval) {
+  int fd = timerfd_create(clock, TFD_NONBLOCK);
+  struct itimerspec s = {interval, first}, left;
+  timerfd_settime(fd, 0, &s, NULL);
+  uint64_t all = 0, v;
+  for (int i = 0; i < 4; i++) {
+    sleep_through(10);
+    if (read(fd, &v, 8) == 8)
+      all += v;
+  }
+  timerfd_gettime(fd, &left);
+  close(fd);
+  return left.it_value.tv_sec < 1000000 ? UINT64_MAX : all;
+}
+
+static void* interrupt_later(void* p) {
+  sleep_through(30);
+  pthread_kill(*(pthread_t*)p, SIGUSR1);
+  return p;
+}
+
+/* True if the call waits until a signal ends it. */
+#define WAITS(call)                                                                                \
+  ({                                                                                               \
+    pthread_t self = pthread_self(), other;                                                        \
+    int64_t begin = read_ns(CLOCK_MONOTONIC);                                                      \
+    pthread_create(&other, NULL, interrupt_later, &self);                                          \
+    int r = (call), e = errno;                                                                     \
+    int waited = took(begin, 25);                                                                  \
+    pthread_join(other, NULL);                                                                     \
+    errno = e;                                                                                     \
+    waited && ((r == -1 && e == EINTR) || r == EINTR);                                             \
+  })
+
+/* Spans near 2^63 and 2^64 nanoseconds, and the longest there are. */
+static void endless_spans(void) {
+  struct sigaction sa = {.sa_handler = count};
+  sigaction(SIGUSR1, &sa, NULL);
+  const struct timespec soon = {0, 1000000};
+  const struct timespec endless[] = {{9223372036, 854775807}, /* 2^63 - 1 ns */
+                                     {9223372036, 854775809},
+                                     {18446744072, 999999999},
+                                     {18446744073, 709551615}, /* 2^64 - 1 ns */
+                                     {INT64_MAX, 999999999}};
+  for (int i = 0; i < 5; i++) {
+    const struct timespec t = endless[i];
+    ok(ticks_of(CLOCK_MONOTONIC, soon, t) == 1 && ticks_of(CLOCK_REALTIME, soon, t) == 1,
+       "timerfd: an interval without end ticks once");
+    ok(ticks_of(CLOCK_MONOTONIC, t, soon) == 0, "and one that starts at the end, never");
+
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
+    struct itimerspec every = {t, soon};
+    const int clocks[] = {CLOCK_MONOTONIC, CLOCK_REALTIME};
+    for (int k = 0; k < 2; k++) {
+      timer_t timer;
+      timer_create(clocks[k], &event, &timer);
+      alarms = overruns = 0;
+      timer_settime(timer, 0, &every, NULL);
+      sleep_through(20);
+      timer_gettime(timer, &every);
+      ok(alarms == 1 && overruns == 0 && every.it_value.tv_sec > 1000000,
+         "a POSIX timer expires once");
+      timer_delete(timer);
+      every = (struct itimerspec){t, soon};
+    }
+
+    struct itimerval often = {{t.tv_sec, t.tv_nsec / 1000}, {0, 1000}}, never = {0}, old;
+    alarms = 0;
+    setitimer(ITIMER_REAL, &often, NULL);
+    sleep_through(20);
+    setitimer(ITIMER_REAL, &never, &old);
+    ok(alarms == 1 && old.it_value.tv_sec > 1000000, "setitimer's, too");
+    often = (struct itimerval){{0, 1000}, {t.tv_sec, t.tv_nsec / 1000}};
+    alarms = 0;
+    setitimer(ITIMER_REAL, &often, NULL);
+    sleep_through(10);
+    setitimer(ITIMER_REAL, &never, &old);
+    ok(alarms == 0 && old.it_value.tv_sec > 1000000, "and not at all if it starts at the end");
+
+    struct timespec left = {0, 0};
+    struct timeval select_span = {t.tv_sec, 1000000 + t.tv_nsec / 1000};
+    ok(WAITS(nanosleep(&t, &left)) && left.tv_sec > 1000000, "nanosleep");
+    ok(WAITS(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &t, NULL)) &&
+           WAITS(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL)),
+       "clock_nanosleep");
+    ok(WAITS(ppoll(NULL, 0, &t, NULL)) && WAITS(select(0, NULL, NULL, NULL, &select_span)),
+       "ppoll and select");
+    int epoll = epoll_create1(0);
+    struct epoll_event e;
+    ok(WAITS(syscall(SYS_epoll_pwait2, epoll, &e, 1, &t, NULL, 8)), "epoll_pwait2");
+    close(epoll);
+    int word = 0;
+    ok(WAITS(syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 0, &t, NULL, 0)), "futex");
+    sem_t s;
+    sem_init(&s, 0, 0);
+    ok(WAITS(sem_timedwait(&s, &t)), "sem_timedwait");
+    sigset_t set;
+    sigemptyset(&set);
+    ok(WAITS(syscall(SYS_rt_sigtimedwait, &set, NULL, &t, 8)), "sigtimedwait");
+    int p[2];
+    char c;
+    socketpair(AF_UNIX, SOCK_STREAM, 0, p);
+    struct timeval receive_span = {t.tv_sec, t.tv_nsec / 1000};
+    setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &receive_span, sizeof receive_span);
+    ok(WAITS(recv(p[0], &c, 1, 0)), "SO_RCVTIMEO");
+    close(p[0]), close(p[1]);
+  }
+}
+
 int main(void) {
-  plan(41);
   clocks();
   cpu_time();
   sleeping();
   interval_timers();
   posix_timers();
   setting_the_clock();
-  return finish();
+  endless_spans();
+  return finish_counted();
 }
