@@ -179,8 +179,12 @@ result<size_t> unix_socket::send(message& m) {
     return error::opnotsupp;
   mem::unique<passed_files> files;
   unix_credentials sender = own_credentials();
-  if (m.control)
-    TRY(read_control(*m.control, files, sender));
+  if (m.control) {
+    auto understood = read_control(*m.control, files, sender);
+    if (files)
+      drop_now(); // passing descriptors may have found some that nobody can receive
+    TRY(std::move(understood));
+  }
   const uint64_t deadline = send_deadline();
   size_t done = 0;
   while (keeps_boundaries() || m.data.remaining() != 0) {

@@ -250,6 +250,36 @@ static int make_cycle(int probe, int order) {
   return r;
 }
 
+/* Passing descriptors finds them too, without a close() of any local socket. */
+static void cycles_while_passing(void) {
+  enum { many = 200, cycles_made = 6 };
+  int live[2], p[2], fds[many], probes[cycles_made][2], got[1];
+  char b;
+  socketpair(AF_UNIX, SOCK_STREAM, 0, live);
+  for (int i = 0; i < many; ++i)
+    fds[i] = socket(AF_UNIX, SOCK_DGRAM, 0);
+  int good = send_fds(live[0], "x", fds, many, 0) == 1; // looking at these has its price
+  for (int i = 0; i < many; ++i)
+    close(fds[i]);
+  socketpair(AF_UNIX, SOCK_STREAM, 0, p);
+  for (int i = 0; i < cycles_made; ++i) {
+    pipe2(probes[i], O_NONBLOCK);
+    make_cycle(probes[i][1], i & 1);
+    close(probes[i][1]);
+  }
+  for (int i = 0; i < 20; ++i) {
+    good &= send_fds(p[0], "x", &probes[0][0], 1, 0) == 1 &&
+            receive_fds(p[1], &b, 1, got, 1, 0, 0) == 1;
+    close(got[0]);
+  }
+  for (int i = 0; i < cycles_made; ++i) {
+    good &= read(probes[i][0], &b, 1) == 0;
+    close(probes[i][0]);
+  }
+  ok(good, "cycles are dropped while descriptors are passed");
+  close(p[0]), close(p[1]), close(live[0]), close(live[1]);
+}
+
 static void cycles(void) {
   int pipes[2];
   char b;
@@ -416,6 +446,7 @@ int main(void) {
   abstract_names();
   rights();
   cycles();
+  cycles_while_passing();
   credentials();
   flow();
   return finish_counted();
