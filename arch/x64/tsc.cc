@@ -119,13 +119,13 @@ uint64_t days_from_civil(uint32_t year, uint32_t month, uint32_t day) {
   return uint64_t{era} * 146097 + day_of_era - 719468;
 }
 
-result<uint64_t> rtc_ns() {
+result<uint64_t> rtc_ns(unsigned tries) {
   constexpr uint8_t update_in_progress = 0x80, binary_mode = 0x04, hours_24 = 0x02;
   if (rtc_register(0x0d) == 0xff)
     return error::nodev;
   // Two equal readings outside an update are a consistent one; an update takes 2 ms.
   rtc_time t{}, again{};
-  for (int tries = 0; tries < 10'000; tries++) {
+  for (; tries; --tries) {
     if (rtc_register(0x0a) & update_in_progress)
       continue;
     t = read_rtc();
@@ -133,7 +133,9 @@ result<uint64_t> rtc_ns() {
     if (t == again)
       break;
   }
-  if (!(t == again) || t.month == 0)
+  if (!tries)
+    return error::again;
+  if (t.month == 0)
     return error::nodev;
   const uint8_t mode = rtc_register(0x0b);
   const auto plain = [mode](uint8_t v) -> uint32_t {
@@ -180,11 +182,10 @@ const reference_clock* start_tsc_reference() {
   return &pit;
 }
 
-result<uint64_t> wall_clock_at_boot() {
+result<wall_reading> read_wall_clock(unsigned tries) {
   if (const kvm_clock clock = find_kvm_clock(); clock.wall_clock_msr) {
     write_msr(clock.wall_clock_msr, image_physical(&wall_clock));
-    if (!system_clock.tsc_to_system_mul)
-      (void)pvclock_hz(clock);
+    (void)pvclock_hz(clock); // both anew: they may have moved against each other
     if (wall_clock.seconds && system_clock.tsc_to_system_mul) {
       // The wall clock is that of the host's clock zero; system_time has run since then.
       const uint64_t ticks = read_tsc() - system_clock.tsc_timestamp;
@@ -192,11 +193,12 @@ result<uint64_t> wall_clock_at_boot() {
       const uint64_t shifted = shift < 0 ? ticks >> -shift : ticks << shift;
       const auto since = static_cast<uint64_t>(
           static_cast<unsigned __int128>(shifted) * system_clock.tsc_to_system_mul >> 32);
-      return uint64_t{wall_clock.seconds} * 1'000'000'000 + wall_clock.nanoseconds +
-             system_clock.system_time + since;
+      return wall_reading{uint64_t{wall_clock.seconds} * 1'000'000'000 + wall_clock.nanoseconds +
+                              system_clock.system_time + since,
+                          1};
     }
   }
-  return rtc_ns();
+  return wall_reading{TRY(rtc_ns(tries)), 1'000'000'000};
 }
 
 } // namespace oblako::arch

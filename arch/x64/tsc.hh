@@ -28,7 +28,14 @@ struct reference_clock {
 // Sets it going. Device accesses: three, and three for each read.
 const reference_clock* start_tsc_reference();
 
-// Nanoseconds since 1970 from KVM's clock or the RTC. Errors: nodev if neither answers.
-result<uint64_t> wall_clock_at_boot();
+// The machine's time of day, from KVM's clock or the RTC: at least `ns` since 1970, and less than
+// `ns` + `resolution`.
+struct wall_reading {
+  uint64_t ns;
+  uint64_t resolution;
+};
+// `tries`: of the RTC, which cannot be read for 2 ms of each second; 10,000 last longer than that.
+// Device accesses: 30. Errors: nodev if neither answers; again (the RTC was changing).
+result<wall_reading> read_wall_clock(unsigned tries);
 
 } // namespace oblako::arch

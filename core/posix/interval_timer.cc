@@ -2,6 +2,7 @@
 
 #include "core/base/types.hh"
 #include "core/posix/time_arguments.hh"
+#include "core/posix/wall_clock_watch.hh"
 
 namespace oblako::posix {
 
@@ -11,13 +12,11 @@ uint32_t timers; // how many there are; atomic
 
 interval_timer::interval_timer(clock_name clock, expired_function f)
     : timer(&interval_timer::on_deadline), clock_(clock), expired_(f) {
-  if (clock.kind == clock_kind::wall)
-    wall_clock_set.add(watch_);
   __atomic_fetch_add(&timers, 1, __ATOMIC_RELAXED);
 }
 
 interval_timer::~interval_timer() {
-  wall_clock_set.remove(watch_); // nothing if it was not added
+  unwatch_wall_clock(watch_);
   cancel();
   __atomic_fetch_sub(&timers, 1, __ATOMIC_RELAXED);
 }
@@ -27,17 +26,28 @@ bool interval_timer::clock_watch::notify(observer& o, uint32_t) {
   return false;
 }
 
-result<void> interval_timer::set(uint64_t moment, uint64_t interval) {
+result<void> interval_timer::set_after(uint64_t span, uint64_t interval) {
+  const clock_name clock =
+      clock_.kind == clock_kind::wall ? clock_name{clock_kind::monotonic, 0} : clock_;
+  return set(clock, span ? time::later(TRY(read_clock(clock)), span) : 0, interval);
+}
+
+result<void> interval_timer::set(clock_name clock, uint64_t moment, uint64_t interval) {
+  unwatch_wall_clock(watch_);
   cancel();
+  counting_ = clock;
   moment_ = moment;
   interval_ = interval;
-  if (moment)
-    arm(TRY(deadline_on_clock(clock_, moment)));
+  if (!moment)
+    return {};
+  if (clock.kind == clock_kind::wall)
+    watch_wall_clock(watch_);
+  arm(TRY(deadline_on_clock(clock, moment)));
   return {};
 }
 
 result<interval_timer::setting> interval_timer::get() const {
-  const uint64_t now = TRY(read_clock(clock_));
+  const uint64_t now = TRY(read_clock(counting_));
   const uint64_t moment = __atomic_load_n(&moment_, __ATOMIC_RELAXED);
   if (!moment)
     return setting{0, interval_};
@@ -49,7 +59,7 @@ void interval_timer::on_deadline(time::timer& t) {
   auto& self = static_cast<interval_timer&>(t);
   if (!self.moment_) // the clock was set while it was not armed
     return;
-  auto now = read_clock(self.clock_);
+  auto now = read_clock(self.counting_);
   if (!now.ok()) {
     self.moment_ = 0;
     return;
@@ -63,7 +73,7 @@ void interval_timer::on_deadline(time::timer& t) {
   constexpr uint64_t shortest_of_one = 100'000, share = 4'000;
   const uint64_t shortest =
       max_of(shortest_of_one, share * __atomic_load_n(&timers, __ATOMIC_RELAXED));
-  if (auto deadline = deadline_on_clock(self.clock_, self.moment_); deadline.ok())
+  if (auto deadline = deadline_on_clock(self.counting_, self.moment_); deadline.ok())
     self.arm(max_of(*deadline, deadline_after(shortest)));
 }
 

@@ -19,13 +19,15 @@ public:
     uint64_t left;     // until the next expiration; 0: not armed
     uint64_t interval; // 0: once
   };
-  // `moment` is on the timer's clock; 0 disarms. Units: nanoseconds. Context: thread, and nobody
-  // else sets or reads this timer meanwhile. Errors: inval (the clock's thread is gone).
-  result<void> set(uint64_t moment, uint64_t interval);
+  // At a moment on the timer's clock, or some time from now; 0 disarms. Only the first form follows
+  // a wall clock that is set. Units: nanoseconds. Context: thread, and nobody else sets or reads
+  // this timer meanwhile. Errors: inval (the clock's thread is gone).
+  result<void> set_at(uint64_t moment, uint64_t interval) { return set(clock_, moment, interval); }
+  result<void> set_after(uint64_t span, uint64_t interval);
   result<setting> get() const;
-  clock_name clock() const { return clock_; }
 
 private:
+  result<void> set(clock_name clock, uint64_t moment, uint64_t interval);
   static void on_deadline(time::timer& t);
   void expire(uint64_t now);
   // Looks at the clock again when it was set.
@@ -36,10 +38,11 @@ private:
   };
 
   clock_watch watch_{*this};
-  clock_name clock_;
+  const clock_name clock_;
+  clock_name counting_ = clock_; // what it goes by now
   expired_function expired_;
   // --- changed by the callback while armed
-  uint64_t moment_ = 0; // next expiration on the clock; 0: none
+  uint64_t moment_ = 0; // next expiration on that clock; 0: none
   uint64_t interval_ = 0;
 };
 

@@ -49,12 +49,6 @@ result<itimerval> present(int which) {
   return itimerval{to_timeval(s.interval), to_timeval(s.left ? time::later(s.left, 999) : 0)};
 }
 
-result<void> arm(int which, uint64_t span, uint64_t interval) {
-  interval_timer& t = timer(which);
-  const uint64_t now = span ? TRY(read_clock(t.clock())) : 0;
-  return t.set(span ? time::later(now, span) : 0, interval);
-}
-
 result<void> set_timer(int which, const itimerval* app_new, itimerval* app_old) {
   if (which < ITIMER_REAL || which > ITIMER_PROF)
     return error::inval;
@@ -66,7 +60,7 @@ result<void> set_timer(int which, const itimerval* app_new, itimerval* app_old) 
   {
     sched::lock_guard guard(timers_lock);
     old = TRY(present(which));
-    TRY(arm(which, span, interval));
+    TRY(timer(which).set_after(span, interval));
   }
   return app_old ? mem::write_app(app_old, old) : result<void>();
 }
@@ -86,7 +80,7 @@ result<void> get_timer(int which, itimerval* app) {
 result<unsigned> set_alarm(unsigned seconds) {
   sched::lock_guard guard(timers_lock);
   const uint64_t left = TRY(timer(ITIMER_REAL).get()).left;
-  TRY(arm(ITIMER_REAL, seconds * time::ns_per_s, 0));
+  TRY(timer(ITIMER_REAL).set_after(seconds * time::ns_per_s, 0));
   const auto rounded = static_cast<unsigned>((left + time::ns_per_s / 2) / time::ns_per_s);
   return left ? max_of(1u, rounded) : 0u;
 }

@@ -3,6 +3,7 @@
 #include "arch/x64/syscall_entry.hh"
 #include "core/posix/clock_id.hh"
 #include "core/posix/time_arguments.hh"
+#include "core/posix/wall_clock_watch.hh"
 
 namespace {
 
@@ -41,9 +42,10 @@ result<void> sleep_on(sched::thread_waiter& waiter, clock_name clock, uint64_t m
 // Until the clock shows `moment`.
 result<void> sleep_until_clock(clock_name clock, uint64_t moment) {
   sched::thread_waiter waiter;
-  wall_clock_set.add(waiter);
+  if (clock.kind == clock_kind::wall)
+    watch_wall_clock(waiter);
   auto slept = sleep_on(waiter, clock, moment);
-  wall_clock_set.remove(waiter);
+  unwatch_wall_clock(waiter);
   return slept.code() == error::restart ? error::restart_no_handler : slept;
 }
 

@@ -210,9 +210,7 @@ result<void> set_time(int id, int flags, const itimerspec* app_new, itimerspec* 
     if (!t)
       return error::inval;
     old = to_itimerspec(TRY(t->get()));
-    const bool relative = span && !(flags & TIMER_ABSTIME);
-    const uint64_t start = relative ? TRY(read_clock(t->clock())) : 0;
-    TRY(t->set(time::later(start, span), interval));
+    TRY(flags & TIMER_ABSTIME ? t->set_at(span, interval) : t->set_after(span, interval));
   }
   return app_old ? mem::write_app(app_old, old) : result<void>();
 }

@@ -1,7 +1,14 @@
-// timerfd: a timer whose expirations are read as a count.
+// timerfd: a timer whose expirations are read as a count. One that was set to a moment on the wall
+// clock follows it when it is set, and tells it if the application wants to know
+// (TFD_TIMER_CANCEL_ON_SET).
+//
+// Invariants: the timer's callback and the wall clock's notification change nothing but the atomic
+// marks; all else changes under lock_ while neither can run, or is `next_`, of which the callback
+// may see the old or the new value: it wakes nobody before the moment in it.
 #include "arch/x64/syscall_entry.hh"
 #include "core/posix/file.hh"
 #include "core/posix/time_arguments.hh"
+#include "core/posix/wall_clock_watch.hh"
 #include "core/time/timer.hh"
 #include <fcntl.h>
 #include <sys/epoll.h>
@@ -18,21 +25,21 @@ class timer_file final : public file {
 public:
   using counts_as_buffer = void;
   timer_file(uint32_t flags, int clock) : file(flags), clock_(clock), timer_(*this) {}
-  ~timer_file() override { timer_.cancel(); }
+  ~timer_file() override { stop(); }
 
   result<size_t> read(mem::io_buffers& to) override {
     if (to.remaining() < sizeof(uint64_t))
       return error::inval;
     uint64_t taken;
-    while (!(taken = take())) {
+    while (!(taken = TRY(take()))) {
       if (flags() & O_NONBLOCK)
         return error::again;
-      TRY(sched::wait_until(readiness(), [this] { return expired(); }));
+      TRY(sched::wait_until(readiness(), [this] { return ready(); }));
     }
     return to.put_whole(&taken, sizeof taken);
   }
   const void* kind() const override { return &timer_kind; }
-  uint32_t poll_events() override { return expired() ? EPOLLIN | EPOLLRDNORM : 0; }
+  uint32_t poll_events() override { return ready() ? EPOLLIN | EPOLLRDNORM : 0; }
 
   // Time to the next expiration, and the interval; `first` 0 disarms.
   itimerspec setting() {
@@ -40,7 +47,7 @@ public:
     return remaining();
   }
   // Replaces the setting and returns the old one.
-  result<itimerspec> set(const itimerspec& to, bool absolute);
+  result<itimerspec> set(const itimerspec& to, int flags);
 
 private:
   struct own_timer : time::timer {
@@ -49,47 +56,89 @@ private:
     timer_file& owner;
   };
 
+  // Notified when the wall clock was set, under its queue's lock: the timer's callback does the
+  // rest.
+  struct clock_watch : sched::observer {
+    explicit clock_watch(timer_file& f) : observer(&clock_watch::notify), owner(f) {}
+    static bool notify(observer& o, uint32_t) {
+      timer_file& f = static_cast<clock_watch&>(o).owner;
+      if (f.cancel_on_set_)
+        __atomic_store_n(&f.canceled_, true, __ATOMIC_SEQ_CST);
+      f.timer_.arm(0);
+      return false;
+    }
+    timer_file& owner;
+  };
+
+  // The time by the clock that the timer goes by.
+  uint64_t now() const { return on_wall_ ? time::wall_ns() : time::monotonic_ns(); }
+  void arm() { timer_.arm(on_wall_ ? deadline_of_wall(next_) : next_); }
   // Expirations between next_, which is past, and now.
   uint64_t missed() const {
-    const uint64_t now = time::monotonic_ns();
-    return now > next_ ? (now - next_) / interval_ : 0;
+    const uint64_t t = now();
+    return t > next_ ? (t - next_) / interval_ : 0;
   }
   bool expired() const { return __atomic_load_n(&expired_, __ATOMIC_SEQ_CST); }
-  uint64_t take();
+  bool ready() const { return expired() || __atomic_load_n(&canceled_, __ATOMIC_SEQ_CST); }
+  result<uint64_t> take();
   itimerspec remaining();
+  void stop();
   void expire(); // interrupt context
 
   const int clock_;
   sched::mutex lock_; // guards the setting
   own_timer timer_;
-  uint64_t next_ = 0; // monotonic ns; 0: disarmed. Past, if it expired and was not read since
+  clock_watch watch_{*this};
+  bool on_wall_ = false;       // next_ is a moment on the wall clock
+  bool cancel_on_set_ = false; // reading tells that the clock was set
+  uint64_t next_ = 0;          // 0: disarmed. Past, if it expired and was not read since
   uint64_t interval_ = 0;
-  bool expired_ = false; // atomic: set by the timer
+  bool expired_ = false;  // atomic: set by the timer
+  bool canceled_ = false; // atomic: set by the watch
 };
+
+void timer_file::stop() {
+  unwatch_wall_clock(watch_);
+  timer_.cancel();
+}
 
 // As on Linux the timer rests until somebody reads, however short its interval.
 void timer_file::expire() {
-  __atomic_store_n(&expired_, true, __ATOMIC_SEQ_CST);
-  readiness().wake_all(EPOLLIN | EPOLLRDNORM);
+  const uint64_t next = __atomic_load_n(&next_, __ATOMIC_RELAXED);
+  if (on_wall_ && !expired() && next) {
+    if (time::wall_ns() >= next)
+      __atomic_store_n(&expired_, true, __ATOMIC_SEQ_CST);
+    else
+      arm();
+  } else if (next) {
+    __atomic_store_n(&expired_, true, __ATOMIC_SEQ_CST);
+  }
+  if (ready())
+    readiness().wake_all(EPOLLIN | EPOLLRDNORM);
 }
 
-// How often it expired since the last time; 0: not at all. Sets it going again.
-uint64_t timer_file::take() {
+// How often it expired since the last time; 0: not at all. Sets it going again. Errors: canceled
+// (the clock was set: as on Linux a timer that had expired is at rest then).
+result<uint64_t> timer_file::take() {
   sched::lock_guard guard(lock_);
-  if (!__atomic_exchange_n(&expired_, false, __ATOMIC_SEQ_CST))
-    return 0;
-  if (!interval_) {
-    next_ = 0;
-    return 1;
+  if (__atomic_exchange_n(&canceled_, false, __ATOMIC_SEQ_CST)) {
+    if (__atomic_exchange_n(&expired_, false, __ATOMIC_SEQ_CST))
+      __atomic_store_n(&next_, 0, __ATOMIC_RELAXED);
+    return error::canceled;
   }
-  const uint64_t past = missed();
-  next_ = time::later(next_ + past * interval_, interval_);
-  timer_.arm(next_);
+  if (!expired())
+    return uint64_t{0};
+  const uint64_t past = interval_ ? missed() : 0;
+  const uint64_t next = interval_ ? time::later(next_ + past * interval_, interval_) : 0;
+  __atomic_store_n(&next_, next, __ATOMIC_RELAXED);
+  __atomic_store_n(&expired_, false, __ATOMIC_SEQ_CST);
+  if (next)
+    arm();
   return 1 + past;
 }
 
 itimerspec timer_file::remaining() {
-  const uint64_t now = time::monotonic_ns();
+  const uint64_t now = this->now();
   itimerspec s{};
   s.it_interval = to_timespec(interval_);
   if (next_ == 0 || (expired() && !interval_))
@@ -102,21 +151,22 @@ itimerspec timer_file::remaining() {
   return s;
 }
 
-result<itimerspec> timer_file::set(const itimerspec& to, bool absolute) {
+result<itimerspec> timer_file::set(const itimerspec& to, int flags) {
   const uint64_t value = TRY(to_ns(to.it_value)), interval = TRY(to_ns(to.it_interval));
   sched::lock_guard guard(lock_);
   const itimerspec old = remaining();
-  timer_.cancel();
+  stop();
   __atomic_store_n(&expired_, false, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&canceled_, false, __ATOMIC_SEQ_CST);
+  const bool absolute = flags & TFD_TIMER_ABSTIME;
+  on_wall_ = absolute && clock_ == CLOCK_REALTIME;
+  cancel_on_set_ = on_wall_ && flags & TFD_TIMER_CANCEL_ON_SET;
   interval_ = interval;
-  next_ = 0;
-  if (value) {
-    const uint64_t moment = !absolute                  ? deadline_after(value)
-                            : clock_ == CLOCK_REALTIME ? deadline_of_wall(value)
-                                                       : value;
-    next_ = max_of<uint64_t>(moment, 1);
-    timer_.arm(next_);
-  }
+  next_ = value && !absolute ? deadline_after(value) : value;
+  if (on_wall_ && (value || cancel_on_set_))
+    watch_wall_clock(watch_);
+  if (value)
+    arm();
   return old;
 }
 
@@ -142,7 +192,7 @@ result<void> set_time(int fd, int flags, const itimerspec* app_to, itimerspec* a
     return error::inval;
   const auto to = TRY(mem::read_app(app_to));
   auto timer = TRY(timer_at(fd));
-  const auto old = TRY(timer->set(to, flags & TFD_TIMER_ABSTIME));
+  const auto old = TRY(timer->set(to, flags));
   return app_old ? mem::write_app(app_old, old) : result<void>();
 }
 

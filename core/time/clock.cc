@@ -5,10 +5,15 @@
 // Invariants: monotonic_ns() never steps back (a new frequency starts from the time shown at that
 // moment); `line` is only replaced with interrupts off; readers on the same CPU therefore see it
 // whole. With a second CPU it becomes a sequence-counted pair.
+//
+// The wall clock is the monotonic one and an offset. Whoever reads it has it compared with the
+// machine's clock once a second: that is how a stop of the whole machine is noticed, at which the
+// TSC stands still.
 #include "core/time/clock.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/multiply_divide.hh"
 #include "arch/x64/tsc.hh"
+#include "core/base/types.hh"
 #include "core/boot/options.hh"
 #include "core/boot/timeline.hh"
 #include "core/log/log.hh"
@@ -34,8 +39,22 @@ struct tsc_measurement {
 };
 constinit tsc_measurement measurement;
 
-constinit bool wall_known = false;
 constinit uint64_t wall_offset = 0; // wall = monotonic + wall_offset
+// When wall_ns() next looks at the machine's clock. Units: monotonic ns. 0: the wall clock has not
+// been started; no_deadline: the machine has none.
+constinit uint64_t next_wall_look = 0;
+constexpr uint64_t wall_look_period = ns_per_s;
+constinit uint64_t jumps = 0;
+
+// How far the machine's clock is ahead of ours (modulo 2^64; the application or clock= may have set
+// ours to anything): at least `least`, less than `least` + `width`. Each look narrows it, but not
+// below what the TSC may drift in hours, since drift is nobody's jump.
+struct wall_lead {
+  uint64_t least;
+  uint64_t width;
+};
+constinit wall_lead lead;
+constexpr uint64_t narrowest_lead = ns_per_s / 2;
 
 // 10 seconds of a 5 GHz TSC: then the measurement is good to a millionth.
 constexpr uint64_t measuring_ticks = 50'000'000'000;
@@ -125,20 +144,59 @@ bool parse_clock(const char* text, uint64_t& ns) {
   return *p == 0;
 }
 
-[[gnu::noinline]] void start_wall() {
-  arch::clear_direction_flag();
-  wall_known = true;
+void start_wall() {
+  constexpr unsigned tries = 10'000;
+  auto machine = arch::read_wall_clock(tries);
   uint64_t ns = 0;
   const char* given = boot::option("clock");
-  if (given && parse_clock(given, ns)) {
+  if (given && parse_clock(given, ns))
     wall_offset = ns; // the host's time at our first instruction
-    return;
-  }
-  auto machine = arch::wall_clock_at_boot();
-  if (machine.ok())
-    wall_offset = *machine - monotonic_ns();
+  else if (machine.ok())
+    wall_offset = machine->ns - monotonic_ns();
   else
     log::warning("no clock source for the time of day: it starts in 1970; pass clock=");
+  if (!machine.ok()) {
+    next_wall_look = no_deadline;
+    return;
+  }
+  const uint64_t now = monotonic_ns();
+  lead = {machine->ns - (now + wall_offset), max_of(machine->resolution, narrowest_lead)};
+  next_wall_look = now + wall_look_period;
+}
+
+// A machine that was stopped, or moved to another host, has a TSC that stood still meanwhile; its
+// clock went on, or was set. Then ours is stepped forward. It is never stepped back: the lead moves
+// with a TSC that runs too fast.
+void compare_wall() {
+  auto machine = arch::read_wall_clock(1);
+  const uint64_t now = monotonic_ns();
+  if (!machine.ok()) {
+    next_wall_look = now + 10 * ns_per_ms; // beyond the RTC's update
+    return;
+  }
+  next_wall_look = now + wall_look_period;
+  const uint64_t seen = machine->ns - (now + wall_offset) - lead.least; // from `least`, signed
+  if (static_cast<int64_t>(seen) >= static_cast<int64_t>(lead.width)) {
+    wall_offset += seen;
+    ++jumps;
+    return;
+  }
+  const int64_t from = max_of(static_cast<int64_t>(seen), int64_t{0});
+  const int64_t to =
+      min_of(static_cast<int64_t>(lead.width), static_cast<int64_t>(seen + machine->resolution));
+  if (to - from >= static_cast<int64_t>(narrowest_lead))
+    lead = {lead.least + static_cast<uint64_t>(from), static_cast<uint64_t>(to - from)};
+  else if (to < 0)
+    lead.least += static_cast<uint64_t>(to);
+}
+
+[[gnu::noinline]] void look_at_wall() {
+  arch::clear_direction_flag();
+  const arch::interrupts_off off;
+  if (!next_wall_look)
+    start_wall();
+  else if (monotonic_ns() >= next_wall_look)
+    compare_wall();
 }
 } // namespace
 
@@ -154,14 +212,24 @@ uint64_t monotonic_ns() {
 }
 
 uint64_t wall_ns() {
-  if (!wall_known) [[unlikely]]
-    start_wall();
-  return monotonic_ns() + wall_offset;
+  const uint64_t now = monotonic_ns();
+  if (now >= next_wall_look) [[unlikely]] {
+    look_at_wall();
+    return monotonic_ns() + wall_offset;
+  }
+  return now + wall_offset;
+}
+
+uint64_t wall_clock_jumps() {
+  (void)wall_ns();
+  return jumps;
 }
 
 void set_wall_ns(uint64_t ns) {
-  wall_known = true;
-  wall_offset = ns - monotonic_ns();
+  const arch::interrupts_off off;
+  const uint64_t step = ns - wall_ns();
+  wall_offset += step;
+  lead.least -= step;
 }
 
 } // namespace oblako::time

@@ -18,8 +18,10 @@ constexpr uint64_t later(uint64_t moment, uint64_t span) {
 
 // Units: nanoseconds. Context: any.
 uint64_t monotonic_ns();
-// Nanoseconds since 1970-01-01 UTC.
+// Nanoseconds since 1970-01-01 UTC. Jumps forward if the machine was stopped and goes on.
 uint64_t wall_ns();
+// How often it has jumped; looks at it first.
+uint64_t wall_clock_jumps();
 // Moves the wall clock (clock_settime); the monotonic clock is untouched.
 void set_wall_ns(uint64_t ns);
 
