@@ -127,11 +127,11 @@ uint64_t push_random(stack_writer& stack) {
       w = arch::read_tsc() * 0x9e3779b97f4a7c15;
   return stack.push(words, sizeof(words));
 }
-argument_range arguments_lie;
+constinit stack_layout layout;
 } // namespace
 
-argument_range argument_strings() {
-  return arguments_lie;
+const stack_layout& application_stack_layout() {
+  return layout;
 }
 
 result<uint64_t> make_application_stack(const arguments& args) {
@@ -140,16 +140,17 @@ result<uint64_t> make_application_stack(const arguments& args) {
 
   stack.push_word(0);
   const uint64_t exec_name = stack.push_string(args.count ? args.words[0] : "application");
+  layout.program = exec_name;
   constexpr size_t max_variables = 80; // the option table's size and the defaults
   static uint64_t variables[max_variables], words[max_arguments];
   environment_writer environment{stack, variables, 0};
   for (const char* v : default_environment)
     variables[environment.count++] = stack.push_string(v);
   environment_options(push_variable, &environment);
-  arguments_lie.end = stack.position();
+  layout.environment = stack.position();
   for (size_t i = args.count; i-- > 0;)
     words[i] = stack.push_string(args.words[i]);
-  arguments_lie.start = stack.position();
+  layout.arguments = stack.position();
 
   stack.align(16);
   const uint64_t random = push_random(stack);
@@ -179,7 +180,8 @@ result<uint64_t> make_application_stack(const arguments& args) {
   stack.align(16);
   if (pointer_words % 2)
     stack.push_word(0);
-  stack.push(auxiliary, sizeof(auxiliary));
+  static_assert(sizeof auxiliary == stack_layout::auxiliary_bytes);
+  layout.auxiliary = stack.push(auxiliary, sizeof(auxiliary));
   stack.push_word(0);
   stack.push(variables, environment.count * sizeof(uint64_t));
   stack.push_word(0);

@@ -12,11 +12,16 @@ namespace oblako::boot {
 // pointer. Errors: nomem, toobig (arguments beyond 128 kB).
 result<uint64_t> make_application_stack(const arguments& args);
 
-// Where the argument strings lie in the application's memory, one behind the other with their
-// terminators: what /proc/self/cmdline shows, also after the application has written over them.
-struct argument_range {
-  uint64_t start = 0, end = 0;
+// What lies where in the application's memory: the strings one behind the other with their
+// terminators, and the auxiliary vector. /proc/self/{cmdline,environ,auxv} show it, also after the
+// application has written over it.
+struct stack_layout {
+  uint64_t arguments = 0;   // to where the environment begins
+  uint64_t environment = 0; // to where the program's name begins
+  uint64_t program = 0;     // one string: the first argument as it was given
+  uint64_t auxiliary = 0;
+  static constexpr size_t auxiliary_bytes = 15 * 16;
 };
-argument_range argument_strings();
+const stack_layout& application_stack_layout();
 
 } // namespace oblako::boot

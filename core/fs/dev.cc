@@ -13,7 +13,7 @@ namespace {
 
 enum class device { null, zero, full, random };
 
-constexpr uint64_t number_of(device d) {
+constexpr uint32_t number_of(device d) {
   switch (d) {
   case device::null:
     return makedev(1, 3);
@@ -127,33 +127,34 @@ constexpr uint32_t link_mode = S_IFLNK | 0777;
 constexpr pseudo_entry entries[] = {
     {.path = "null",
      .mode = device_mode,
-     .open = open_device<device::null>,
-     .device_number = number_of(device::null)},
+     .device_number = number_of(device::null),
+     .open = open_device<device::null>},
     {.path = "zero",
      .mode = device_mode,
-     .open = open_device<device::zero>,
-     .device_number = number_of(device::zero)},
+     .device_number = number_of(device::zero),
+     .open = open_device<device::zero>},
     {.path = "full",
      .mode = device_mode,
-     .open = open_device<device::full>,
-     .device_number = number_of(device::full)},
+     .device_number = number_of(device::full),
+     .open = open_device<device::full>},
     {.path = "random",
      .mode = device_mode,
-     .open = open_device<device::random>,
-     .device_number = makedev(1, 8)},
+     .device_number = makedev(1, 8),
+     .open = open_device<device::random>},
     {.path = "urandom",
      .mode = device_mode,
-     .open = open_device<device::random>,
-     .device_number = number_of(device::random)},
+     .device_number = number_of(device::random),
+     .open = open_device<device::random>},
     {.path = "console",
      .mode = S_IFCHR | 0600,
-     .open = open_console,
-     .device_number = makedev(5, 1)},
-    {.path = "tty", .mode = device_mode, .open = open_console, .device_number = makedev(5, 0)},
+     .device_number = makedev(5, 1),
+     .open = open_console},
+    {.path = "tty", .mode = device_mode, .device_number = makedev(5, 0), .open = open_console},
     {.path = "fd", .mode = link_mode, .constant = "/proc/self/fd"},
     {.path = "stdin", .mode = link_mode, .constant = "/proc/self/fd/0"},
     {.path = "stdout", .mode = link_mode, .constant = "/proc/self/fd/1"},
     {.path = "stderr", .mode = link_mode, .constant = "/proc/self/fd/2"},
+    {.path = "shm", .mode = link_mode, .constant = "/run/shm"}, // this tree holds no files
 };
 
 } // namespace

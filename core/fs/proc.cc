@@ -2,10 +2,12 @@
 // time, threads) and Linux's defaults for settings that tune nothing here.
 #include "core/boot/app_stack.hh"
 #include "core/fs/proc_fd.hh"
+#include "core/fs/proc_self.hh"
 #include "core/fs/pseudo.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
 #include "core/mem/frames.hh"
+#include "core/net/policy.hh"
 #include "core/net/proc_net.hh"
 #include "core/posix/identity.hh"
 #include "core/random/random.hh"
@@ -35,29 +37,19 @@ ulong thread_count() {
   return n;
 }
 
-// argv[0]'s last component, 15 bytes of it, as Linux's comm.
-text program_name(char (&buffer)[256]) {
-  const auto range = boot::argument_strings();
-  auto n = mem::string_from_app(buffer, sizeof buffer, reinterpret_cast<const char*>(range.start));
-  if (range.start == range.end || !n.ok())
-    return "application";
-  text name{buffer, *n};
-  for (size_t i = 0; i < name.size; ++i)
-    if (name.data[i] == '/') {
-      name = name.from(i + 1);
-      i = 0;
-    }
-  return {name.data, min_of<size_t>(name.size, 15)};
+// The last component of the program's name, 15 bytes of it, as Linux's comm.
+void append_comm(text_builder& out) {
+  char path[256];
+  const text name = program_name(path);
+  out.append_bytes(name.data, min_of<size_t>(name.size, 15));
 }
 
 // ------------------------------------------------------------- /proc/self
 
 void self_stat(text_builder& out) {
-  char buffer[256];
-  const text name = program_name(buffer);
   const auto memory = mem::area_usage();
   out.append("1 (");
-  out.append_bytes(name.data, name.size);
+  append_comm(out);
   // Fields 3 to 22: state, ids, terminal, flags, faults, times, priority, threads, start time.
   out.append(") R 0 1 1 0 -1 4194560 0 0 0 0 %lu 0 0 0 20 0 %lu 0 0 ",
              ulong{sched::process_cpu_ns() / ns_per_tick}, thread_count());
@@ -74,11 +66,9 @@ void self_statm(text_builder& out) {
 }
 
 void self_status(text_builder& out) {
-  char buffer[256];
-  const text name = program_name(buffer);
   const auto memory = mem::area_usage();
   out.append("Name:\t");
-  out.append_bytes(name.data, name.size);
+  append_comm(out);
   out.append("\nUmask:\t0022\nState:\tR (running)\nTgid:\t1\nNgid:\t0\nPid:\t1\nPPid:\t0\n"
              "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t256\nGroups:\t\n");
   out.append("VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t       0 kB\nVmPin:\t       0 kB\n",
@@ -128,30 +118,9 @@ void self_smaps(text_builder& out) {
       &s);
 }
 
-void self_cmdline(text_builder& out) {
-  const auto range = boot::argument_strings();
-  char piece[128];
-  for (uint64_t at = range.start; at < range.end;) {
-    const size_t n = min_of<size_t>(sizeof piece, range.end - at);
-    if (!mem::copy_from_app(piece, reinterpret_cast<const void*>(at), n).ok())
-      return;
-    out.append_bytes(piece, n);
-    at += n;
-  }
-}
-
 void self_comm(text_builder& out) {
-  char buffer[256];
-  const text name = program_name(buffer);
-  out.append_bytes(name.data, name.size);
+  append_comm(out);
   out.append("\n");
-}
-
-void self_exe(text_builder& out) {
-  char buffer[256];
-  const text name = program_name(buffer);
-  out.append("/");
-  out.append_bytes(name.data, name.size);
 }
 
 void self_limits(text_builder& out) {
@@ -228,6 +197,11 @@ void file_nr(text_builder& out) {
   out.append("0\t0\t%u\n", posix::fd_table::maximum_size);
 }
 
+// As core/net/policy.hh has them.
+constexpr char port_range_text[] = "32768\t60999\n", congestion_text[] = "cubic\n";
+static_assert(net::first_local_port == 32768 && net::last_local_port == 60999);
+static_assert(__builtin_memcmp(congestion_text, net::congestion_control, 5) == 0);
+
 constexpr uint32_t readable = S_IFREG | 0444, setting = S_IFREG | 0644, link = S_IFLNK | 0777;
 
 constexpr pseudo_entry proc_entries[] = {
@@ -236,16 +210,23 @@ constexpr pseudo_entry proc_entries[] = {
     {.path = "self/status", .mode = readable, .write_text = self_status},
     {.path = "self/maps", .mode = readable, .write_text = self_maps},
     {.path = "self/smaps", .mode = readable, .write_text = self_smaps},
-    {.path = "self/cmdline", .mode = readable, .write_text = self_cmdline},
+    {.path = "self/cmdline", .mode = readable, .write_text = write_cmdline},
     {.path = "self/comm", .mode = setting, .write_text = self_comm},
-    {.path = "self/exe", .mode = link, .write_text = self_exe},
-    {.path = "self/cwd", .mode = link, .constant = "."},
+    {.path = "self/exe", .mode = link, .write_text = write_exe},
+    {.path = "self/cwd", .mode = link, .write_text = write_cwd},
+    {.path = "self/environ", .mode = S_IFREG | 0400, .write_text = write_environ},
+    {.path = "self/auxv", .mode = S_IFREG | 0400, .write_text = write_auxv},
+    {.path = "self/task", .mode = S_IFDIR | 0555, .make_node = make_task_directory},
     {.path = "self/root", .mode = link, .constant = "/"},
     {.path = "self/fd", .mode = S_IFDIR | 0500, .make_node = make_fd_directory},
     {.path = "self/limits", .mode = readable, .write_text = self_limits},
     {.path = "self/oom_score", .mode = readable, .constant = "0\n"},
     {.path = "self/oom_score_adj", .mode = setting, .constant = "0\n"},
     {.path = "self/mounts", .mode = link, .constant = "/proc/mounts"},
+    {.path = "self/mountinfo",
+     .mode = readable,
+     .constant = "1 0 0:16 / / rw - tmpfs root rw\n2 1 0:17 / /dev rw - devtmpfs dev rw\n"
+                 "3 1 0:18 / /proc rw - proc proc rw\n4 1 0:19 / /sys rw - sysfs sysfs rw\n"},
     {.path = "self/cgroup", .mode = readable, .constant = "0::/\n"},
     {.path = "meminfo", .mode = readable, .write_text = meminfo},
     {.path = "cpuinfo", .mode = readable, .write_text = cpuinfo},
@@ -279,7 +260,11 @@ constexpr pseudo_entry proc_entries[] = {
     {.path = "sys/net/core/rmem_max", .mode = setting, .constant = "4194304\n"},
     {.path = "sys/net/core/wmem_max", .mode = setting, .constant = "4194304\n"},
     {.path = "sys/net/ipv4/tcp_max_syn_backlog", .mode = setting, .constant = "4096\n"},
-    {.path = "sys/net/ipv4/ip_local_port_range", .mode = setting, .constant = "49152\t65535\n"},
+    {.path = "sys/net/ipv4/ip_local_port_range", .mode = setting, .constant = port_range_text},
+    {.path = "sys/net/ipv4/tcp_congestion_control", .mode = setting, .constant = congestion_text},
+    {.path = "sys/net/ipv4/tcp_available_congestion_control",
+     .mode = readable,
+     .constant = congestion_text},
     {.path = "sys/kernel/hostname", .mode = setting, .write_text = hostname},
     {.path = "sys/kernel/ostype", .mode = readable, .constant = "Linux\n"},
     {.path = "sys/kernel/osrelease", .mode = readable, .constant = "6.1.0-oblako\n"},

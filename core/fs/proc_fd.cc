@@ -3,13 +3,14 @@
 #include "core/fs/path.hh"
 #include "core/fs/pseudo.hh"
 #include "core/log/log.hh"
+#include "core/sched/thread.hh"
 
 namespace oblako::fs {
 
 namespace {
 
 // A number as a name: no sign, no leading zeros. -1 if it is none.
-int descriptor_number(text name) {
+int number_of(text name) {
   if (!name.size || name.size > 7 || (name.size > 1 && name.data[0] == '0'))
     return -1;
   int n = 0;
@@ -80,12 +81,38 @@ private:
   const mem::ref<posix::file> file_;
 };
 
-class fd_directory final : public node {
+// The application's thread with the lowest number of at least `from`; -1: none.
+int thread_from(int from) {
+  struct search {
+    int from, found;
+  } s{from, -1};
+  sched::for_each_thread(
+      [](sched::thread& t, void* to) {
+        auto& s = *static_cast<search*>(to);
+        if (t.is_application && t.tid >= s.from && (s.found < 0 || t.tid < s.found))
+          s.found = t.tid;
+        return true;
+      },
+      &s);
+  return s.found;
+}
+
+mem::ref<node> self_directory() {
+  auto proc = root().lookup("proc");
+  if (!proc.ok())
+    return {};
+  auto self = (*proc)->lookup("self");
+  return self.ok() ? self.take() : mem::ref<node>();
+}
+
+enum class numbers : bool { descriptors, threads };
+
+class number_directory final : public node {
 public:
-  fd_directory() : node(S_IFDIR | 0500) {}
+  explicit number_directory(numbers of) : node(S_IFDIR | 0500), of_(of) {}
   uint64_t device() const override { return proc_tree.device; }
   result<void> status(struct stat& out) override {
-    fill_status(out, *this, 3);
+    fill_status(out, *this, 3 + static_cast<uint64_t>(of_));
     out.st_nlink = 2;
     return {};
   }
@@ -93,43 +120,53 @@ public:
     return open_directory(*this, flags);
   }
   result<mem::ref<node>> lookup(text name) override {
-    const int fd = descriptor_number(name);
-    if (fd < 0)
+    const int n = number_of(name);
+    if (n < 0)
       return error::noent;
-    auto f = posix::get_file(fd);
+    if (of_ == numbers::threads)
+      return thread_from(n) == n ? result<mem::ref<node>>(self_directory()) : error::noent;
+    auto f = posix::get_file(n);
     if (!f.ok())
       return error::noent;
-    return mem::ref<node>(TRY(mem::make_shared<fd_link>(fd, f.take())));
+    return mem::ref<node>(TRY(mem::make_shared<fd_link>(n, f.take())));
   }
+  // Positions are the numbers, behind those of "." and "..".
   result<bool> list(uint64_t& position, directory_entry& out) override {
     posix::open_standard_files();
-    const uint32_t from = position < 3 ? 0 : static_cast<uint32_t>(position - 3);
-    const int fd = posix::descriptors.next_used(from, ~0u >> 1);
-    if (fd < 0)
+    const int from = position < 3 ? 0 : static_cast<int>(position - 3);
+    const bool threads = of_ == numbers::threads;
+    const int n = threads ? thread_from(from)
+                          : posix::descriptors.next_used(static_cast<uint32_t>(from), ~0u >> 1);
+    if (n < 0)
       return false;
-    name_size_ = log::format(name_, sizeof name_, "%d", fd);
-    out = {{name_, name_size_}, 200'000 + static_cast<uint64_t>(fd), S_IFLNK};
-    position = static_cast<uint64_t>(fd) + 4;
+    name_size_ = log::format(name_, sizeof name_, "%d", n);
+    out = {{name_, name_size_},
+           200'000 + static_cast<uint64_t>(n),
+           threads ? uint32_t{S_IFDIR} : uint32_t{S_IFLNK}};
+    position = static_cast<uint64_t>(n) + 4;
     return true;
   }
-  mem::ref<node> parent() override {
-    auto proc = root().lookup("proc");
-    if (!proc.ok())
-      return {};
-    auto self = (*proc)->lookup("self");
-    return self.ok() ? self.take() : mem::ref<node>();
-  }
-  text own_name() override { return "fd"; }
+  mem::ref<node> parent() override { return self_directory(); }
+  text own_name() override { return of_ == numbers::threads ? "task" : "fd"; }
 
 private:
+  const numbers of_;
   char name_[12]; // of the entry listed last; guarded by tree_lock
   size_t name_size_ = 0;
 };
 
+result<mem::ref<node>> make_directory(numbers of) {
+  return mem::ref<node>(TRY(mem::make_shared<number_directory>(of)));
+}
+
 } // namespace
 
 result<mem::ref<node>> make_fd_directory() {
-  return mem::ref<node>(TRY(mem::make_shared<fd_directory>()));
+  return make_directory(numbers::descriptors);
+}
+
+result<mem::ref<node>> make_task_directory() {
+  return make_directory(numbers::threads);
 }
 
 } // namespace oblako::fs

@@ -1,4 +1,6 @@
-// /proc/self/fd: a directory of links to what the descriptors refer to.
+// The directories of /proc/self whose names are numbers: fd, links to what the descriptors refer
+// to, and task, a directory for each thread. In that is what is told of the process: of a thread
+// the kernel keeps nothing else that Linux shows there.
 #pragma once
 
 #include "core/fs/node.hh"
@@ -7,5 +9,6 @@ namespace oblako::fs {
 
 // Errors: nomem.
 result<mem::ref<node>> make_fd_directory();
+result<mem::ref<node>> make_task_directory();
 
 } // namespace oblako::fs

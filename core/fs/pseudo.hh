@@ -27,11 +27,11 @@ private:
 struct pseudo_entry {
   text path;                      // below the tree's root, no slash in front
   uint32_t mode;                  // S_IFREG, S_IFCHR, S_IFLNK or S_IFDIR with permission bits
+  uint32_t device_number = 0;     // st_rdev
   const char* constant = nullptr; // contents, or a link's target
   void (*write_text)(text_builder&) = nullptr; // contents, made at open(); or a link's target
   result<mem::ref<posix::file>> (*open)(uint32_t flags) = nullptr;
   result<mem::ref<node>> (*make_node)() = nullptr; // a node of its own kind
-  uint64_t device_number = 0;                      // st_rdev
 };
 
 // More leaves from other parts of the kernel, registered when they start:

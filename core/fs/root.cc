@@ -34,8 +34,9 @@ struct boot_directory {
   uint32_t mode;
 };
 constexpr boot_directory boot_directories[] = {
-    {"/tmp", S_IFDIR | 01777},     {"/etc", S_IFDIR | 0755}, {"/var", S_IFDIR | 0755},
-    {"/var/tmp", S_IFDIR | 01777}, {"/run", S_IFDIR | 0755}, {"/root", S_IFDIR | 0700},
+    {"/tmp", S_IFDIR | 01777},     {"/etc", S_IFDIR | 0755},     {"/var", S_IFDIR | 0755},
+    {"/var/tmp", S_IFDIR | 01777}, {"/run", S_IFDIR | 0755},     {"/root", S_IFDIR | 0700},
+    {"/var/log", S_IFDIR | 0755},  {"/var/lib", S_IFDIR | 0755}, {"/run/shm", S_IFDIR | 01777},
 };
 
 uint32_t open_packed() {

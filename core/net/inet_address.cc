@@ -1,5 +1,6 @@
 #include "core/net/inet_address.hh"
 
+#include "core/net/policy.hh"
 #include "core/net/port.hh"
 #include "lwip/netif.h"
 #include <netinet/in.h>
@@ -7,9 +8,6 @@
 
 namespace oblako::net {
 namespace {
-
-// Linux's default range.
-constexpr uint16_t first_port = 32768, last_port = 60999;
 
 bool is_mapped(const in6_addr& a) {
   static const uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -122,10 +120,10 @@ bool addresses_overlap(const ip_addr_t& a, const ip_addr_t& b) {
 }
 
 uint16_t pick_port(bool (*taken)(uint16_t port, const void* context), const void* context) {
-  constexpr uint32_t ports = last_port - first_port + 1;
+  constexpr uint32_t ports = last_local_port - first_local_port + 1;
   const uint32_t start = random_word() % ports;
   for (uint32_t i = 0; i < ports; ++i) {
-    const auto port = static_cast<uint16_t>(first_port + (start + i) % ports);
+    const auto port = static_cast<uint16_t>(first_local_port + (start + i) % ports);
     if (!taken(port, context))
       return port;
   }

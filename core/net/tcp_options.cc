@@ -1,4 +1,5 @@
 // Socket options, ioctl and TCP_INFO of stream sockets.
+#include "core/net/policy.hh"
 #include "core/net/poller.hh"
 #include "core/net/tcp_socket.hh"
 
@@ -83,13 +84,31 @@ void tcp_socket::apply_options() {
   note_tcp_activity(*pcb_); // keepalive may have to be timed now
 }
 
+namespace {
+// As long as Linux's answer.
+constexpr char congestion_name[16] = "cubic";
+static_assert(__builtin_strcmp(congestion_name, congestion_control) == 0);
+
+// Errors: inval (no name); noent (there is no other).
+result<void> check_congestion_control(const char* name, size_t length) {
+  constexpr size_t size = sizeof congestion_control - 1;
+  if (length == 0)
+    return error::inval;
+  if (length < size || memcmp(name, congestion_control, size) != 0 ||
+      (length > size && name[size] != 0))
+    return error::noent;
+  return {};
+}
+} // namespace
+
 result<void> tcp_socket::set_option(int level, int name, const void* value, socklen_t length) {
   if (level == SOL_SOCKET)
     return socket::set_option(level, name, value, length);
   if (level == IPPROTO_TCP) {
-    // An option without a number of its own to read: accepted, nothing to do.
-    if (name == TCP_CONGESTION || name == TCP_ULP)
-      return name == TCP_CONGESTION ? result<void>() : result<void>(error::noprotoopt);
+    if (name == TCP_CONGESTION)
+      return check_congestion_control(static_cast<const char*>(value), length);
+    if (name == TCP_ULP)
+      return error::noprotoopt;
     const int number = TRY(option_int(value, length));
     stack_guard guard;
     return set_tcp_option(name, number);
@@ -229,7 +248,7 @@ result<void> tcp_socket::get_tcp_option(int name, void* value, socklen_t& length
   case TCP_FASTOPEN:
     return give_option_int(value, length, 0);
   case TCP_CONGESTION:
-    return give_option(value, length, "reno", 5);
+    return give_option(value, length, congestion_name, sizeof congestion_name);
   default:
     return error::noprotoopt;
   }

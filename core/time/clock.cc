@@ -144,7 +144,7 @@ bool parse_clock(const char* text, uint64_t& ns) {
   return *p == 0;
 }
 
-void start_wall() {
+void start_wall(uint64_t now) {
   constexpr unsigned tries = 10'000;
   auto machine = arch::read_wall_clock(tries);
   uint64_t ns = 0;
@@ -152,14 +152,13 @@ void start_wall() {
   if (given && parse_clock(given, ns))
     wall_offset = ns; // the host's time at our first instruction
   else if (machine.ok())
-    wall_offset = machine->ns - monotonic_ns();
+    wall_offset = machine->ns - now;
   else
     log::warning("no clock source for the time of day: it starts in 1970; pass clock=");
   if (!machine.ok()) {
     next_wall_look = no_deadline;
     return;
   }
-  const uint64_t now = monotonic_ns();
   lead = {machine->ns - (now + wall_offset), max_of(machine->resolution, narrowest_lead)};
   next_wall_look = now + wall_look_period;
 }
@@ -167,9 +166,8 @@ void start_wall() {
 // A machine that was stopped, or moved to another host, has a TSC that stood still meanwhile; its
 // clock went on, or was set. Then ours is stepped forward. It is never stepped back: the lead moves
 // with a TSC that runs too fast.
-void compare_wall() {
+void compare_wall(uint64_t now) {
   auto machine = arch::read_wall_clock(1);
-  const uint64_t now = monotonic_ns();
   if (!machine.ok()) {
     next_wall_look = now + 10 * ns_per_ms; // beyond the RTC's update
     return;
@@ -193,10 +191,11 @@ void compare_wall() {
 [[gnu::noinline]] void look_at_wall() {
   arch::clear_direction_flag();
   const arch::interrupts_off off;
+  const uint64_t now = monotonic_ns();
   if (!next_wall_look)
-    start_wall();
-  else if (monotonic_ns() >= next_wall_look)
-    compare_wall();
+    start_wall(now);
+  else if (now >= next_wall_look)
+    compare_wall(now);
 }
 } // namespace
 
@@ -221,7 +220,7 @@ uint64_t wall_ns() {
 }
 
 uint64_t wall_clock_jumps() {
-  (void)wall_ns();
+  look_at_wall();
   return jumps;
 }
 

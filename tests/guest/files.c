@@ -6,9 +6,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -18,6 +20,7 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <termios.h>
@@ -440,6 +443,100 @@ static void devices(void) {
   close(fd);
 }
 
+/* All of a file of unknown size; the size. */
+static size_t contents(const char* path, void* to, size_t room) {
+  int fd = open(path, O_RDONLY);
+  ssize_t n = fd < 0 ? -1 : read(fd, to, room);
+  close(fd);
+  return n < 0 ? 0 : (size_t)n;
+}
+
+static int waiting[2];
+
+static void* until_told(void* p) {
+  char c;
+  read(waiting[0], &c, 1);
+  return p;
+}
+
+static void own_process(void) {
+  static char all[4096];
+  char text[128];
+  size_t n = contents("/proc/self/environ", all, sizeof all), at = 0;
+  int good = n > 0 && all[n - 1] == 0, count = 0, count_there = 0;
+  for (; at < n; at += strlen(all + at) + 1, ++count) {
+    char* value = strchr(all + at, '=');
+    good &= value != 0;
+    if (value) {
+      *value = 0;
+      good &= getenv(all + at) && !strcmp(getenv(all + at), value + 1);
+      *value = '=';
+    }
+  }
+  for (char** e = environ; *e; ++e)
+    ++count_there;
+  check(good && count == count_there, "/proc/self/environ");
+
+  unsigned long pairs[64][2] = {0};
+  n = contents("/proc/self/auxv", pairs, sizeof pairs);
+  good = n >= 64 && n % 16 == 0 && pairs[n / 16 - 1][0] == 0;
+  int page = 0;
+  for (size_t i = 0; i < n / 16; ++i) {
+    page |= pairs[i][0] == AT_PAGESZ && pairs[i][1] == 4096;
+    good &= pairs[i][0] == 0 || getauxval(pairs[i][0]) == pairs[i][1];
+  }
+  check(good && page, "/proc/self/auxv");
+
+  mkdir("/tmp/here", 0755), chdir("/tmp/here");
+  n = (size_t)readlink("/proc/self/cwd", text, sizeof text);
+  check(n == 9 && !memcmp(text, "/tmp/here", 9), "/proc/self/cwd names the working directory");
+  check(write_file("/proc/self/cwd/file", "x") == 0 && holds("/tmp/here/file", "x"),
+        "and leads there");
+  unlink("file"), chdir("/"), rmdir("/tmp/here");
+  check(readlink("/proc/self/cwd", text, sizeof text) == 1 && text[0] == '/', "or to the root");
+
+  int found, alone = count_entries("/proc/self/task", "1", &found) - 2;
+  check(alone == 1 && found == 1, "/proc/self/task has one thread");
+  pthread_t t;
+  pipe(waiting);
+  pthread_create(&t, NULL, until_told, NULL);
+  check(count_entries("/proc/self/task", "1", &found) - 2 == 2 && found == 1, "or two");
+  check(has_text("/proc/self/task/1/status", "Threads:\t2"), "a thread's directory");
+  check(FAILS(open("/proc/self/task/77/stat", O_RDONLY), ENOENT) &&
+            FAILS(open("/proc/self/task/01/stat", O_RDONLY), ENOENT) &&
+            FAILS(open("/proc/self/task/99999999999/stat", O_RDONLY), ENOENT),
+        "there is no other");
+  write(waiting[1], "x", 1);
+  pthread_join(t, NULL);
+  close(waiting[0]), close(waiting[1]);
+  struct stat s;
+  stat("/proc", &s);
+  sprintf(text, " 0:%u / /proc ", minor(s.st_dev));
+  check(has_text("/proc/self/mountinfo", text), "/proc/self/mountinfo");
+}
+
+static void places_to_write(void) {
+  const char* const places[] = {"/dev/shm", "/run", "/run/shm", "/var/log", "/var/lib", "/var/tmp"};
+  int good = 1;
+  char name[64];
+  for (int i = 0; i < 6; ++i) {
+    sprintf(name, "%s/file", places[i]);
+    good &= write_file(name, "text") == 0 && holds(name, "text") && unlink(name) == 0;
+  }
+  check(good, "places that programs write to");
+  struct stat s;
+  check(stat("/dev/shm", &s) == 0 && S_ISDIR(s.st_mode) && (s.st_mode & 07777) == 01777,
+        "/dev/shm is everybody's");
+  int fd = shm_open("/a", O_CREAT | O_EXCL | O_RDWR, 0600);
+  check(fd >= 0 && ftruncate(fd, 8192) == 0 && write(fd, "x", 1) == 1, "shm_open");
+  char* p = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+  check(p != MAP_FAILED && p[0] == 'x' && p[8191] == 0, "what is mapped of it");
+  munmap(p, 8192), close(fd);
+  check(FAILS(shm_open("/a", O_CREAT | O_EXCL | O_RDWR, 0600), EEXIST) && shm_unlink("/a") == 0 &&
+            FAILS(shm_open("/a", O_RDWR, 0), ENOENT),
+        "shm_unlink");
+}
+
 static void proc(void) {
   char b[64], exe[64];
   check(has_text("/proc/meminfo", "MemTotal:"), "/proc/meminfo");
@@ -455,6 +552,7 @@ static void proc(void) {
   ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
   check(n > 0 && (exe[n] = 0, !strcmp(exe, "/guest-files")), "/proc/self/exe");
   check(has_text("/proc/cpuinfo", "processor"), "/proc/cpuinfo");
+  own_process();
   long pages = -1, resident = -1;
   FILE* f = fopen("/proc/self/statm", "r");
   check(f && fscanf(f, "%ld %ld", &pages, &resident) == 2 && pages >= resident && resident > 0,
@@ -496,6 +594,7 @@ int main(void) {
   listing();
   devices();
   proc();
+  places_to_write();
   identity();
   return finish_counted();
 }

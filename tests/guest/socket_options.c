@@ -9,9 +9,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -420,6 +420,53 @@ static void several_messages(void) {
   close(p[0]), close(p[1]);
 }
 
+static int reads(const char* path, const char* text) {
+  char b[64] = "";
+  int fd = open(path, O_RDONLY);
+  read(fd, b, sizeof b - 1);
+  close(fd);
+  return !strcmp(b, text);
+}
+
+/* What the stack says of itself is what it does. */
+static void policy(void) {
+  char name[32] = "";
+  socklen_t n = sizeof name;
+  int s = socket(AF_INET, SOCK_STREAM, 0);
+  ok(getsockopt(s, IPPROTO_TCP, TCP_CONGESTION, name, &n) == 0 && n == 16 && !strcmp(name, "cubic"),
+     "the congestion control's name");
+  ok(setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5) == 0 &&
+         setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "cubic\0x", 7) == 0,
+     "can be set to the same");
+  ok(setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3) == -1 && errno == ENOENT &&
+         setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "cubic2", 6) == -1 && errno == ENOENT &&
+         setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "cubi", 4) == -1 && errno == ENOENT,
+     "to no other");
+  ok(setsockopt(s, IPPROTO_TCP, TCP_CONGESTION, "", 0) == -1 && errno == EINVAL, "nor to nothing");
+  close(s);
+  ok(reads("/proc/sys/net/ipv4/tcp_congestion_control", "cubic\n") &&
+         reads("/proc/sys/net/ipv4/tcp_available_congestion_control", "cubic\n"),
+     "/proc says the same");
+
+  int first = 0, last = 0, good = 1;
+  FILE* f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+  ok(f && fscanf(f, "%d\t%d", &first, &last) == 2 && first > 1024 && last < 65536 && first < last,
+     "ip_local_port_range");
+  if (f)
+    fclose(f);
+  int below = 0;
+  for (int i = 0; i < 64; ++i) {
+    s = socket(AF_INET, i & 1 ? SOCK_STREAM : SOCK_DGRAM, 0);
+    struct sockaddr_in a = local(0);
+    n = sizeof a;
+    bind(s, (void*)&a, sizeof a), getsockname(s, (void*)&a, &n);
+    good &= ntohs(a.sin_port) >= first && ntohs(a.sin_port) <= last;
+    below |= ntohs(a.sin_port) < 49152;
+    close(s);
+  }
+  ok(good && below, "holds the ports that are chosen");
+}
+
 int main(void) {
   setvbuf(stdout, 0, _IOLBF, 0);
   signal(SIGPIPE, SIG_IGN);
@@ -431,5 +478,6 @@ int main(void) {
   datagram_control();
   unreachable();
   several_messages();
+  policy();
   return finish_counted();
 }
