@@ -8,9 +8,14 @@ namespace {
 
 using namespace oblako;
 
-void set_wall_clock(uint64_t ns) {
+// Errors: inval (so late that the clock might reach the end of 63 bits: Linux leaves it 30 years).
+result<void> set_wall_clock(uint64_t ns) {
+  constexpr uint64_t spare_ns = 30ull * 365 * 86400 * time::ns_per_s;
+  if (ns > (uint64_t{1} << 63) - spare_ns)
+    return error::inval;
   time::set_wall_ns(ns);
   posix::wall_clock_set.wake_all();
+  return {};
 }
 
 result<void> set_clock(int id, const timespec* app) {
@@ -18,8 +23,7 @@ result<void> set_clock(int id, const timespec* app) {
   const uint64_t ns = TRY(posix::ns_from_app(app));
   if (id != CLOCK_REALTIME)
     return name.kind == posix::clock_kind::wall ? error::perm : error::inval;
-  set_wall_clock(ns);
-  return {};
+  return set_wall_clock(ns);
 }
 
 result<void> set_time_of_day(const timeval* app) {
@@ -28,8 +32,7 @@ result<void> set_time_of_day(const timeval* app) {
   const timeval t = TRY(mem::read_app(app));
   if (t.tv_usec < 0 || t.tv_usec >= 1'000'000)
     return error::inval;
-  set_wall_clock(TRY(posix::to_ns({t.tv_sec, t.tv_usec * 1000})));
-  return {};
+  return set_wall_clock(TRY(posix::to_ns({t.tv_sec, t.tv_usec * 1000})));
 }
 
 } // namespace

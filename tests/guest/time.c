@@ -256,6 +256,47 @@ static void setting_the_clock(void) {
   timer_delete(timer);
 }
 
+static void timerfds_of_the_wall_clock(void) {
+  struct itimerspec in_1000_s = {{0, 0}, {0, 0}}, left;
+  clock_gettime(CLOCK_REALTIME, &in_1000_s.it_value);
+  in_1000_s.it_value.tv_sec += 1000;
+  int plain = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+  int told = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+  int span = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+  int idle = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+  const int telling = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
+  timerfd_settime(plain, TFD_TIMER_ABSTIME, &in_1000_s, NULL);
+  timerfd_settime(told, telling, &in_1000_s, NULL);
+  timerfd_settime(span, TFD_TIMER_CANCEL_ON_SET, &(struct itimerspec){{0, 0}, {1000, 0}}, NULL);
+  timerfd_settime(idle, telling, &(struct itimerspec){{0, 0}, {0, 0}}, NULL);
+  uint64_t v;
+  struct timespec half = {in_1000_s.it_value.tv_sec - 500, 0};
+  struct timespec past = {in_1000_s.it_value.tv_sec + 1, 0};
+  struct pollfd ready[4] = {
+      {plain, POLLIN, 0}, {told, POLLIN, 0}, {span, POLLIN, 0}, {idle, POLLIN, 0}};
+  ok(poll(ready, 4, 0) == 0, "timerfds of the wall clock wait");
+  clock_settime(CLOCK_REALTIME, &half);
+  sleep_through(10);
+  ok(poll(ready, 4, 0) == 2 && ready[1].revents && ready[3].revents,
+     "those that want to know hear that it was set");
+  ok(read(told, &v, 8) == -1 && errno == ECANCELED && read(idle, &v, 8) == -1 && errno == ECANCELED,
+     "by ECANCELED");
+  ok(read(told, &v, 8) == -1 && errno == EAGAIN, "once");
+  timerfd_gettime(plain, &left);
+  ok(left.it_value.tv_sec >= 490 && left.it_value.tv_sec <= 500, "what is left follows the clock");
+  clock_settime(CLOCK_REALTIME, &past);
+  sleep_through(10);
+  ok(read(plain, &v, 8) == 8 && v == 1 && read(plain, &v, 8) == -1 && errno == EAGAIN,
+     "and the timer expires when it shows the moment");
+  ok(read(span, &v, 8) == -1 && errno == EAGAIN, "one with a span of time does not care");
+  close(plain), close(told), close(span), close(idle);
+
+  struct timespec far = {INT64_MAX, 0}, end = {9223372036, 0};
+  ok(clock_settime(CLOCK_REALTIME, &far) == -1 && errno == EINVAL &&
+         clock_settime(CLOCK_REALTIME, &end) == -1 && errno == EINVAL,
+     "the wall clock keeps away from the end of its range");
+}
+
 static volatile int notified_value;
 
 static void notify(union sigval v) {
@@ -463,6 +504,7 @@ int main(void) {
   interval_timers();
   posix_timers();
   setting_the_clock();
+  timerfds_of_the_wall_clock();
   endless_spans();
   return finish_counted();
 }
