@@ -3,6 +3,7 @@
 #include "core/boot/app_stack.hh"
 #include "arch/x64/cpu.hh"
 #include "arch/x64/cpu_features.hh"
+#include "core/boot/options.hh"
 #include "core/mem/app_memory.hh"
 #include "core/mem/areas.hh"
 #include <elf.h>
@@ -20,7 +21,9 @@ namespace {
 
 constexpr size_t stack_bytes = 8_MiB; // Linux's default
 constexpr size_t max_string_bytes = 128_KiB;
-constexpr const char* default_environment[] = {"HOME=/", "PATH=/usr/bin:/bin"};
+constexpr struct {
+  const char *option, *variable; // which option replaces it
+} default_environment[] = {{"env.HOME", "HOME=/"}, {"env.PATH", "PATH=/usr/bin:/bin"}};
 
 uint64_t value_of(const char* symbol) {
   return reinterpret_cast<uint64_t>(symbol);
@@ -144,8 +147,9 @@ result<uint64_t> make_application_stack(const arguments& args) {
   constexpr size_t max_variables = 80; // the option table's size and the defaults
   static uint64_t variables[max_variables], words[max_arguments];
   environment_writer environment{stack, variables, 0};
-  for (const char* v : default_environment)
-    variables[environment.count++] = stack.push_string(v);
+  for (const auto& d : default_environment)
+    if (!option(d.option))
+      variables[environment.count++] = stack.push_string(d.variable);
   environment_options(push_variable, &environment);
   layout.environment = stack.position();
   for (size_t i = args.count; i-- > 0;)

@@ -47,6 +47,21 @@ def test_arguments_and_environment(boot):
     got = [line.strip()[10:-1] for line in guest.text.splitlines() if line.startswith("argument")]
     assert got == ["plain", "two words", 'sin"gle', "back slash", "", "last"]
     assert "environment [COLOUR=blue]" in guest.text
+    environment = sorted(line.strip()[13:-1] for line in guest.text.splitlines()
+                         if line.startswith("environment"))
+    assert environment == ["COLOUR=blue", "HOME=/", "PATH=/usr/bin:/bin"]
+
+
+@pytest.mark.parametrize("given,expected", [
+    ("env.HOME=/data env.PATH=/opt", ["HOME=/data", "PATH=/opt"]),
+    ("env.PATH=", ["HOME=/", "PATH="]),
+    ("env.HOM=x env.HOMES=y", ["HOM=x", "HOME=/", "HOMES=y", "PATH=/usr/bin:/bin"]),
+])
+def test_a_variable_given_replaces_the_default(boot, given, expected):
+    guest = boot("system-arguments", options=given)
+    assert guest.wait_end(30) == 0
+    assert sorted(line.strip()[13:-1] for line in guest.text.splitlines()
+                  if line.startswith("environment")) == expected
 
 
 def test_an_unknown_option_is_named(boot):
