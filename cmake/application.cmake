@@ -90,17 +90,17 @@ function(oblako_app)
   endif()
 
   file(CONFIGURE OUTPUT "${work}/arguments.txt" @ONLY CONTENT "${app_ARGS}")
-  set(root_files "")
   set(root_blob "")
   if(app_ROOT)
     set(root_dir "${OBLAKO_RECIPE_DIR}/${app_ROOT}")
-    file(GLOB_RECURSE root_files CONFIGURE_DEPENDS "${root_dir}/*")
     set(root_blob "${work}/root.blob")
-    add_custom_command(OUTPUT "${root_blob}"
+    # Names of files may hold anything, semicolons and quotes too, so none comes into a list of ours:
+    # the packer looks each time (`root.look` never exists) and leaves the blob if nothing changed.
+    add_custom_command(OUTPUT "${root_blob}" "${work}/root.look"
       COMMAND "${CMAKE_SOURCE_DIR}/scripts/pack_root.py" "${root_dir}" "${root_blob}" ${app_EXPAND}
-      DEPENDS ${root_files} "${CMAKE_SOURCE_DIR}/scripts/pack_root.py"
+      DEPENDS "${CMAKE_SOURCE_DIR}/scripts/pack_root.py"
         "${CMAKE_SOURCE_DIR}/scripts/memory_expressions.py"
-      COMMENT "Packing ${app_NAME}'s files" VERBATIM)
+      COMMENT "Looking at ${app_NAME}'s files" VERBATIM)
   endif()
 
   set(needed "")

@@ -16,7 +16,7 @@
 namespace oblako::fs::packed {
 
 constexpr char magic[8] = {'O', 'B', 'L', 'K', 'R', 'O', 'O', 'T'};
-constexpr uint32_t version = 1;
+constexpr uint32_t version = 2;
 
 // In the mode of a file that is not compressed: its text holds parts of memory (`{memory/2}`, with
 // room for the number) that the reader of the root expands (core/boot/memory_expressions.hh). A
@@ -42,7 +42,8 @@ struct node {
   uint64_t data_offset; // directory: number of its first child
   uint64_t size;        // file: bytes; link: bytes of the target; directory: number of children
   uint64_t stored_size; // bytes in the blob; != size only for compressed files
+  uint64_t modified;    // when, in seconds since 1970
 };
-static_assert(sizeof(node) == 32);
+static_assert(sizeof(node) == 40);
 
 } // namespace oblako::fs::packed

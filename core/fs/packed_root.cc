@@ -17,8 +17,9 @@ T load(const uint8_t* from) {
   return value;
 }
 
-// A file larger than this is damage, not data.
+// A file larger than this is damage, not data; so is a time behind the year 2500.
 constexpr uint64_t largest_file = uint64_t{1} << 40;
+constexpr uint64_t latest_time = uint64_t{1} << 34;
 
 } // namespace
 
@@ -48,7 +49,8 @@ result<packed_root::entry> packed_root::at(uint32_t number) const {
     return error::io;
   const auto n =
       load<packed::node>(blob_ + nodes_offset_ + uint64_t{number} * sizeof(packed::node));
-  if (!inside(n.name_offset, n.name_size, names_size_) || n.name_size > 255)
+  if (!inside(n.name_offset, n.name_size, names_size_) || n.name_size > 255 ||
+      n.modified > latest_time)
     return error::io;
   entry e{};
   e.number = number;
@@ -56,6 +58,7 @@ result<packed_root::entry> packed_root::at(uint32_t number) const {
   e.mode = n.mode;
   e.size = n.size;
   e.stored_size = n.stored_size;
+  e.modified = n.modified;
   switch (n.mode & S_IFMT) {
   case S_IFDIR:
     // Children after their directory: following them always ends.

@@ -20,6 +20,7 @@ public:
     uint32_t mode;
     uint64_t size;
     uint64_t stored_size;
+    uint64_t modified;                 // seconds since 1970
     const uint8_t* data;               // of files and links
     uint32_t first_child, child_count; // of directories
     bool compressed() const { return stored_size != size; }

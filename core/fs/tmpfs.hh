@@ -8,6 +8,7 @@
 #include "core/fs/packed_root.hh"
 #include "core/fs/page_tree.hh"
 #include "core/mem/areas.hh"
+#include "core/time/clock.hh"
 #include <boost/intrusive/set.hpp>
 
 namespace oblako::fs {
@@ -25,6 +26,8 @@ public:
   uint64_t ino() const { return ino_; }
   uint32_t links() const { return links_; }
   void count_link(int delta); // [tree]
+  // Before anybody else knows the node.
+  void was_modified(uint64_t seconds) { modified_ = seconds * time::ns_per_s; }
 
 protected:
   // `ino` 0: the next free number.

@@ -134,6 +134,7 @@ result<mem::ref<node>> tmpfs_directory::bring_in(const packed_root::entry& from)
         mem::unique<char>(), text{reinterpret_cast<const char*>(from.data), from.size}, ino));
   else
     made = TRY(mem::make_shared<tmpfs_file>(from.mode, ino, TRY(contents_of(from))));
+  static_cast<tmpfs_node&>(*made).was_modified(from.modified);
   attach(*TRY(entry_for(from.name)), made);
   subdirectories_ -= made->is_directory(); // counted from the beginning
   return made;

@@ -1,5 +1,6 @@
 """What the build promises: the same bytes from the same commit, wherever it lies."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,11 @@ def clone_and_build(folder, *apps):
     if changes:
         subprocess.run(["git", "apply"], cwd=folder, input=changes, check=True)
     for app in apps:
+        # The times of files are in the image, and git does not keep them.
+        for path in (ROOT / "apps" / app).rglob("*"):
+            times = path.lstat()
+            os.utime(folder / path.relative_to(ROOT), ns=(times.st_atime_ns, times.st_mtime_ns),
+                     follow_symlinks=False)
         done = subprocess.run(["make", "-s", "image", f"APP={app}"], cwd=folder, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout[-3000:]
