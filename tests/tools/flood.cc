@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
   while (now() - start < seconds) {
     if (now() - due > most_behind)
       due = now() - most_behind;
-    for (; due <= now(); due += 1 / rate, ++next) {
+    for (double t; due <= (t = now()) && t - start < seconds; due += 1 / rate, ++next) {
       const std::string& frame = all[next % all.size()];
       if (send(fd, frame.data(), frame.size(), 0) >= 0)
         ++sent;
