@@ -47,6 +47,7 @@ add_library(libc_replacement STATIC ${libc_replacements} "${CMAKE_SOURCE_DIR}/cm
 # They run before the first thread has its canary.
 file(GLOB libc_string "${CMAKE_SOURCE_DIR}/libc/string/*.c")
 set_source_files_properties(${libc_string} PROPERTIES COMPILE_OPTIONS -fno-stack-protector)
+set_source_files_properties("${CMAKE_SOURCE_DIR}/libc/cplusplus/once.c" PROPERTIES COMPILE_OPTIONS -fexceptions)
 target_include_directories(libc_replacement PRIVATE "${CMAKE_SOURCE_DIR}")
 target_compile_options(libc_replacement PRIVATE ${app_flags} -Wall -Wextra -Werror
   $<$<COMPILE_LANGUAGE:C>:${app_includes}>
@@ -121,7 +122,7 @@ function(oblako_app)
     DEPENDS ${objects} ${root_blob} "${work}/arguments.txt" libc_replacement
       "${KERNEL_ARCHIVE}" "${STUB_ARCHIVE}" "${CALL_TABLE}"
       "${CMAKE_SOURCE_DIR}/arch/x64/image.ld" "${CMAKE_SOURCE_DIR}/arch/x64/frames.ld"
-      "${CMAKE_SOURCE_DIR}/scripts/link_image.py"
+      "${CMAKE_SOURCE_DIR}/scripts/link_image.py" "${CMAKE_SOURCE_DIR}/scripts/elf_object.py"
       "${CMAKE_SOURCE_DIR}/scripts/memory_expressions.py"
     COMMENT "Linking ${app_NAME}.elf" VERBATIM)
   # The kernel's objects are named through the archive only: order-only on the target that makes it.

@@ -14,6 +14,7 @@ flags="-O2 -fno-align-functions -fno-align-jumps -fno-align-loops -g1 -fPIE -ffu
 # An override replaces every musl file of its own name (x.c or x.s), generic and x86_64 alike.
 overrides=$(find "$here/overrides" -name "*.[cs]" -printf "%f\n" | LC_ALL=C sort)
 key=$({ echo "$source_dir" "$flags"; gcc -dumpfullversion; cat "$here/build_musl.sh" "$here/replaced.txt"
+  (cd "$here/string" && echo *.c)
   for f in "$here"/overlay/* "$here"/overrides/*; do basename "$f"; cat "$f"; done; } | sha256sum | cut -c1-16)
 out=$cache/musl/$key
 if [ -f "$out/complete" ]; then
@@ -89,6 +90,14 @@ sed -i '/^AOBJS = /d' config.mak
 # The way to main() is without vector instructions, so that it can be tested under a KVM that
 # interprets them not (tests/system/test_kvm.py).
 echo 'obj/src/env/__init_tls.o obj/src/env/__libc_start_main.o: CFLAGS_ALL += -fno-tree-vectorize' >>config.mak
+# What calls a function of the program's lets an exception pass through. The linker drops the frame
+# information where nothing unwinds.
+calling_back=(stdlib/qsort stdlib/qsort_nr stdlib/bsearch search/lsearch search/tsearch search/tfind search/tdelete
+  search/tdestroy search/twalk misc/nftw legacy/ftw regex/glob dirent/scandir thread/call_once)
+for name in "${calling_back[@]}"; do
+  test -f "src/$name.c"
+  echo "obj/src/$name.o: CFLAGS_ALL += -fexceptions -funwind-tables" >>config.mak
+done
 make -j"$(nproc)" lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o install-headers >"$work/make.log" 2>&1 ||
   { grep -A5 "error" "$work/make.log" | cut -c1-300 >&2; echo "building musl failed" >&2; exit 1; }
 # Members whose functions libc/malloc and libc/string provide: while they are there, musl's own
@@ -96,6 +105,16 @@ make -j"$(nproc)" lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o install-headers >"
 while read -r member; do
   ar d lib/libc.a "$member"
 done <"$here/replaced.txt"
+# The string functions stay: where nothing asks for more, they are smaller than libc/string's. Some
+# programs bring both in, then ours go before.
+for source in "$here"/string/*.c; do
+  name=$(basename "$source" .c)
+  if ar t lib/libc.a | grep -qx "$name.o"; then
+    ar x lib/libc.a "$name.o"
+    objcopy "--weaken-symbol=$name" "--weaken-symbol=__$name" "--weaken-symbol=__${name}_fwd_alias_1" "$name.o"
+    ar rD lib/libc.a "$name.o"
+  fi
+done
 ranlib -D lib/libc.a
 mkdir -p "$work/install/lib"
 cp lib/libc.a lib/crt1.o lib/crti.o lib/crtn.o "$work/syscalls.txt" "$work/install/lib/"

@@ -6,9 +6,11 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <ctime>
+#include <dirent.h>
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <ftw.h>
 #include <functional>
 #include <future>
 #include <iomanip>
@@ -20,6 +22,7 @@
 #include <new>
 #include <random>
 #include <regex>
+#include <search.h>
 #include <shared_mutex>
 #include <sstream>
 #include <stdexcept>
@@ -218,6 +221,51 @@ thread_local per_thread own;
 pthread_key_t key;
 int ended_before_key;
 
+// From a function that the C library calls, through it.
+template <class F>
+bool comes_through(F call) {
+  try {
+    call();
+  } catch (const char* what) {
+    return what[0] == 'o';
+  }
+  return false;
+}
+
+int throwing_order(const void*, const void*) {
+  throw "order";
+}
+
+void test_callbacks() {
+  int numbers[] = {3, 1, 2};
+  size_t count = 3;
+  void* tree = nullptr;
+  const auto kept = [](const void*, const void*) { return 1; };
+  tsearch(&numbers[0], &tree, kept);
+  ok(comes_through([&] { qsort(numbers, 3, sizeof(int), throwing_order); }), "qsort");
+  ok(comes_through([&] {
+       qsort_r(
+           numbers, 3, sizeof(int), [](auto, auto, void*) -> int { throw "order"; }, nullptr);
+     }),
+     "qsort_r");
+  ok(comes_through([&] { bsearch(numbers, numbers, 3, sizeof(int), throwing_order); }), "bsearch");
+  ok(comes_through([&] { lfind(numbers, numbers, &count, sizeof(int), throwing_order); }), "lfind");
+  ok(comes_through([&] { tsearch(&numbers[1], &tree, throwing_order); }), "tsearch");
+  ok(comes_through([&] { tfind(&numbers[1], &tree, throwing_order); }), "tfind");
+  ok(comes_through([&] { twalk(tree, [](auto, auto, auto) { throw "order"; }); }), "twalk");
+  ok(comes_through([&] {
+       nftw(
+           "/", [](auto, auto, auto, auto) -> int { throw "order"; }, 5, 0);
+     }),
+     "nftw");
+  ok(comes_through([&] {
+       dirent** found;
+       scandir(
+           "/", &found, [](auto) -> int { throw "order"; }, nullptr);
+     }),
+     "scandir");
+}
+
 void test_static_and_thread_local() {
   std::vector<std::thread> threads;
   std::atomic<int> sum = 0;
@@ -295,6 +343,27 @@ void test_threads() {
   for (int i = 0; i < 3; ++i)
     std::call_once(flag, [&] { ++calls; });
   ok(calls == 1, "call_once");
+
+  std::once_flag retried;
+  std::atomic<int> tried = 0, threw = 0, went_on = 0;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 4; ++i)
+    callers.emplace_back([&] {
+      try {
+        std::call_once(retried, [&] {
+          const int turn = ++tried;
+          std::this_thread::sleep_for(5ms); // the others come and wait
+          if (turn < 3)
+            throw turn;
+        });
+        ++went_on;
+      } catch (int) {
+        ++threw;
+      }
+    });
+  for (auto& c : callers)
+    c.join();
+  ok(tried == 3 && threw == 2 && went_on == 2, "call_once tries again after an exception");
 
   std::atomic<int> number = 0;
   std::thread waker([&] {
@@ -433,6 +502,7 @@ int main() {
   test_classes();
   test_memory();
   test_exceptions();
+  test_callbacks();
   test_static_and_thread_local();
   test_threads();
   test_library();
