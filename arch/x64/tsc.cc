@@ -103,7 +103,6 @@ uint8_t rtc_register(uint8_t index) {
 
 struct rtc_time {
   uint8_t second, minute, hour, day, month, year;
-  bool operator==(const rtc_time&) const = default;
 };
 rtc_time read_rtc() {
   return {rtc_register(0), rtc_register(2), rtc_register(4),
@@ -123,14 +122,14 @@ result<uint64_t> rtc_ns(unsigned tries) {
   constexpr uint8_t update_in_progress = 0x80, binary_mode = 0x04, hours_24 = 0x02;
   if (rtc_register(0x0d) == 0xff)
     return error::nodev;
-  // Two equal readings outside an update are a consistent one; an update takes 2 ms.
-  rtc_time t{}, again{};
+  // What was read outside an update, in one and the same second, is consistent. An update takes
+  // 2 ms.
+  rtc_time t{};
   for (; tries; --tries) {
     if (rtc_register(0x0a) & update_in_progress)
       continue;
     t = read_rtc();
-    again = read_rtc();
-    if (t == again)
+    if (rtc_register(0) == t.second)
       break;
   }
   if (!tries)

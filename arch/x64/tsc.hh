@@ -35,7 +35,7 @@ struct wall_reading {
   uint64_t resolution;
 };
 // `tries`: of the RTC, which cannot be read for 2 ms of each second; 10,000 last longer than that.
-// Device accesses: 30. Errors: nodev if neither answers; again (the RTC was changing).
+// Device accesses: 20. Errors: nodev if neither answers; again (the RTC was changing).
 result<wall_reading> read_wall_clock(unsigned tries);
 
 } // namespace oblako::arch
