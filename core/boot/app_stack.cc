@@ -64,44 +64,34 @@ private:
   result<void> status_;
 };
 
+// Not inlined: the fields' stores once and not for every header.
+[[gnu::noinline]] void set_header(Elf64_Phdr& h, uint32_t type, uint32_t flags, uint64_t address,
+                                  uint64_t file_bytes, uint64_t bytes, uint64_t alignment) {
+  h = {.p_type = type,
+       .p_flags = flags,
+       .p_offset = 0,
+       .p_vaddr = address,
+       .p_paddr = 0,
+       .p_filesz = file_bytes,
+       .p_memsz = bytes,
+       .p_align = alignment};
+}
+
 // What an unwinder and the C library ask of the program headers: where the image lies, its
 // thread-local block, its unwind tables.
 size_t make_headers(Elf64_Phdr* h) {
   size_t n = 0;
-  h[n++] = {.p_type = PT_LOAD,
-            .p_flags = PF_R | PF_W | PF_X,
-            .p_offset = 0,
-            .p_vaddr = value_of(app_text_start),
-            .p_paddr = 0,
-            .p_filesz = value_of(app_bss_end) - value_of(app_text_start),
-            .p_memsz = value_of(app_bss_end) - value_of(app_text_start),
-            .p_align = page_size};
-  if (const uint64_t bytes = value_of(app_tls_bytes))
-    h[n++] = {.p_type = PT_TLS,
-              .p_flags = PF_R,
-              .p_offset = 0,
-              .p_vaddr = value_of(app_tls_start),
-              .p_paddr = 0,
-              .p_filesz = value_of(app_tls_file_end) - value_of(app_tls_start),
-              .p_memsz = bytes,
-              .p_align = value_of(app_tls_alignment)};
-  if (const uint64_t bytes = value_of(app_eh_frame_hdr_end) - value_of(app_eh_frame_hdr))
-    h[n++] = {.p_type = PT_GNU_EH_FRAME,
-              .p_flags = PF_R,
-              .p_offset = 0,
-              .p_vaddr = value_of(app_eh_frame_hdr),
-              .p_paddr = 0,
-              .p_filesz = bytes,
-              .p_memsz = bytes,
-              .p_align = 4};
-  h[n++] = {.p_type = PT_GNU_STACK,
-            .p_flags = PF_R | PF_W,
-            .p_offset = 0,
-            .p_vaddr = 0,
-            .p_paddr = 0,
-            .p_filesz = 0,
-            .p_memsz = 0,
-            .p_align = 16};
+  const uint64_t start = value_of(app_text_start), size = value_of(app_bss_end) - start;
+  set_header(h[n++], PT_LOAD, PF_R | PF_W | PF_X, start, size, size, page_size);
+  if (const uint64_t bytes = value_of(app_tls_bytes)) {
+    const uint64_t tls = value_of(app_tls_start);
+    set_header(h[n++], PT_TLS, PF_R, tls, value_of(app_tls_file_end) - tls, bytes,
+               value_of(app_tls_alignment));
+  }
+  const uint64_t tables = value_of(app_eh_frame_hdr);
+  if (const uint64_t bytes = value_of(app_eh_frame_hdr_end) - tables)
+    set_header(h[n++], PT_GNU_EH_FRAME, PF_R, tables, bytes, bytes, 4);
+  set_header(h[n++], PT_GNU_STACK, PF_R | PF_W, 0, 0, 0, 16);
   return n;
 }
 
@@ -162,30 +152,44 @@ result<uint64_t> make_application_stack(const arguments& args) {
   const size_t header_count = make_headers(headers);
   const uint64_t header_address = stack.push(headers, header_count * sizeof(Elf64_Phdr));
 
-  const Elf64_auxv_t auxiliary[] = {
+  // A table, because each word that code writes costs an image ten bytes.
+  struct fixed_value {
+    uint8_t type;
+    uint16_t value;
+  };
+  static constexpr fixed_value fixed[] = {
+      {AT_NULL, 0}, // the end, and so the first to be pushed
+      {AT_PHENT, sizeof(Elf64_Phdr)},
+      {AT_PAGESZ, page_size},
+      {AT_UID, 0},
+      {AT_EUID, 0},
+      {AT_GID, 0},
+      {AT_EGID, 0},
+      {AT_SECURE, 0},
+      {AT_CLKTCK, 100},
+  };
+  const Elf64_auxv_t known[] = {
       {AT_PHDR, {header_address}},
-      {AT_PHENT, {sizeof(Elf64_Phdr)}},
       {AT_PHNUM, {header_count}},
-      {AT_PAGESZ, {page_size}},
       {AT_ENTRY, {reinterpret_cast<uint64_t>(&_start)}},
-      {AT_UID, {0}},
-      {AT_EUID, {0}},
-      {AT_GID, {0}},
-      {AT_EGID, {0}},
-      {AT_SECURE, {0}},
-      {AT_CLKTCK, {100}},
       {AT_HWCAP, {arch::boot_cpuid.basic_edx}},
       {AT_RANDOM, {random}},
       {AT_EXECFN, {exec_name}},
-      {AT_NULL, {0}},
   };
   // argc ends up 16-byte aligned: everything above it is an even number of words after padding.
-  const size_t pointer_words = 1 + args.count + 1 + environment.count + 1;
+  // Besides the pointers there are argc and two terminators.
   stack.align(16);
-  if (pointer_words % 2)
+  if ((args.count + environment.count) % 2 == 0)
     stack.push_word(0);
-  static_assert(sizeof auxiliary == stack_layout::auxiliary_bytes);
-  layout.auxiliary = stack.push(auxiliary, sizeof(auxiliary));
+  static_assert(sizeof known + sizeof fixed / sizeof *fixed * sizeof(Elf64_auxv_t) ==
+                stack_layout::auxiliary_bytes);
+  static_assert(sizeof known + sizeof fixed / sizeof *fixed * sizeof(Elf64_auxv_t) ==
+                stack_layout::auxiliary_bytes);
+  for (const fixed_value& f : fixed) {
+    const uint64_t pair[] = {f.type, f.value};
+    stack.push(pair, sizeof pair);
+  }
+  layout.auxiliary = stack.push(known, sizeof(known));
   stack.push_word(0);
   stack.push(variables, environment.count * sizeof(uint64_t));
   stack.push_word(0);
