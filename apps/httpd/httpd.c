@@ -41,7 +41,7 @@ enum {
   progress_bytes = 16384,
   memory_of_one = 32768, // for each connection: this structure, and what the kernel has of it
   batch = 64,          // events per epoll_wait
-  requests_a_turn = 64 // then the other connections have theirs
+  requests_a_turn = 8  // then the other connections have theirs, of which thousands may be ready
 };
 
 struct connection {
