@@ -154,7 +154,36 @@ result<void> tcp_socket::peer_name(socket_address& out) {
 
 // --- connecting
 
+// connect() with AF_UNSPEC, as on Linux: the connection ends by a reset, a listener listens no
+// longer, and the socket is as new, its address given up too.
+void tcp_socket::disconnect() {
+  if (phase_ == phase::fresh || phase_ == phase::bound)
+    return;
+  if (phase_ == phase::listening) {
+    stop_listening();
+  } else if (connection_) {
+    close_connection(true);
+  } else if (pcb_) {
+    freshen_tcp_clock();
+    tcp_pcb* block = pcb_;
+    let_go();
+    tcp_abort(block);
+  }
+  free_received();
+  peer_closed_ = read_shut_ = write_shut_ = full_ = unreported_ = held_back_ = false;
+  drained_ = corked_bytes_ = 0;
+  pending_ = error::none;
+  local_ = remote_ = {};
+  phase_ = phase::fresh;
+  refresh(EPOLLHUP);
+}
+
 result<void> tcp_socket::connect(const socket_address& remote) {
+  if (remote.length >= sizeof(sa_family_t) && remote.base.sa_family == AF_UNSPEC) {
+    stack_guard guard;
+    disconnect();
+    return {};
+  }
   const endpoint e = TRY(endpoint_from(remote, domain()));
   {
     stack_guard guard;

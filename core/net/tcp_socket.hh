@@ -118,6 +118,7 @@ private:
                             const settings& wanted, bool listens);
   result<void> start_connecting(endpoint remote);
   result<void> connecting_or_error(const endpoint& remote);
+  void disconnect();
   static result<mem::ref<tcp_socket>> make_accepted(const tcp_socket& listener);
   void enqueue_accepted(tcp_socket& connection);
   mem::ref<tcp_socket> take_accepted();

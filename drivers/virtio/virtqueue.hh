@@ -254,11 +254,19 @@ inline bool virtqueue::take_completed(completion& out) {
   // Read once: the device could change it between a check and a use.
   const volatile spec::used_element& shared = memory_.used->ring[used_index_ & (size_ - 1)];
   const uint32_t id = shared.id;
-  const uint32_t length = shared.length;
-  if (broken_ || id >= size_ || memory_.records[id].count == 0 ||
-      length > memory_.records[id].writable_bytes) [[unlikely]] {
+  uint32_t length = shared.length;
+  if (broken_ || id >= size_ || memory_.records[id].count == 0) [[unlikely]] {
     broken_ = true;
     return false;
+  }
+  if (length > memory_.records[id].writable_bytes) [[unlikely]] {
+    if (memory_.records[id].writable_bytes != 0) {
+      broken_ = true;
+      return false;
+    }
+    // Some devices report what they have read (Cloud Hypervisor's network); the field is about what
+    // they wrote (virtio 1.2, 2.7.8).
+    length = 0;
   }
   ++used_index_;
   complete(static_cast<uint16_t>(id), length, out);

@@ -387,6 +387,30 @@ static void unreachable(void) {
   close(s);
 }
 
+static void dissolved(void) {
+  const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t n = sizeof a;
+  char b[8];
+  int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+  bind(l, (void*)&a, sizeof a), listen(l, 5), getsockname(l, (void*)&a, &n);
+  ok(connect(c, &nowhere, sizeof nowhere) == 0, "TCP: nothing to dissolve");
+  connect(c, (void*)&a, sizeof a);
+  int s = accept(l, 0, 0);
+  send(s, "unread", 6, 0);
+  ok(connect(c, &nowhere, sizeof nowhere) == 0 && getpeername(c, (void*)&a, &n) == -1 && errno == ENOTCONN,
+     "AF_UNSPEC dissolves the connection");
+  ok(recv(s, b, 8, 0) == -1 && errno == ECONNRESET, "by a reset");
+  close(s);
+  ok(connect(c, (void*)&a, sizeof a) == 0 && (s = accept(l, 0, 0)) >= 0 && send(c, "new", 3, 0) == 3 &&
+         recv(s, b, 8, 0) == 3 && send(s, "too", 3, 0) == 3 && recv(c, b, 8, 0) == 3,
+     "the socket connects again");
+  ok(connect(l, &nowhere, sizeof nowhere) == 0 && connect(socket(AF_INET, SOCK_STREAM, 0), (void*)&a, sizeof a) == -1 &&
+         errno == ECONNREFUSED && accept(l, 0, 0) == -1 && errno == EINVAL,
+     "a listener listens no longer");
+  close(l), close(c), close(s);
+}
+
 static void several_messages(void) {
   int p[2];
   socketpair(AF_UNIX, SOCK_DGRAM, 0, p);
@@ -477,6 +501,7 @@ int main(void) {
   stream_options();
   datagram_control();
   unreachable();
+  dissolved();
   several_messages();
   policy();
   return finish_counted();

@@ -553,3 +553,21 @@ def test_keepalive(peer):
     while peer.tell("count") == before:
         assert time.monotonic() < deadline, "a dead peer is kept for ever"
         time.sleep(0.2)
+
+
+def test_a_connection_that_is_dissolved_is_reset_and_its_socket_connects_again(peer, echo):
+    """connect() with AF_UNSPEC."""
+    assert echo.echoes(b"so far")
+    port = peer.port()
+    assert peer.tell(f"reuse {port}") == 1
+    segments = [p[TCP] for p in peer.skipped if TCP in p]
+    assert any(t.dport == echo.our_port and t.flags.R for t in segments)
+    syn = next((t for t in segments if t.dport == port), None) or \
+        peer.wait(lambda p: TCP in p and p[TCP].dport == port, 5)[TCP]
+    assert syn.flags.S and not syn.flags.A
+    c = Connection(peer, syn.sport, our_port=port)
+    c.ack = (syn.seq + 1) & 0xFFFFFFFF
+    c.send("SA")
+    assert c.wait(lambda t: t.flags.A and t.ack == c.seq)
+    assert c.echoes(b"and again")
+    c.send("R")

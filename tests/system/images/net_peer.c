@@ -153,6 +153,17 @@ static void command(int fd) {
     answer = connect(s, (void*)&to, sizeof to) == 0 || errno == EINPROGRESS;
     add(s, ECHO);
   }
+  if (!strncmp(text, "reuse ", 6)) {
+    // An echo's connection is dissolved, and its socket connects to that port.
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    struct sockaddr_in to = from;
+    to.sin_port = htons(atoi(text + 6));
+    answer = 0;
+    for (int i = 0; i < count && !answer; i++)
+      if (all[i].port == ECHO)
+        answer = connect(all[i].fd, &nowhere, sizeof nowhere) == 0 && port_of(getpeername, all[i].fd) < 0 &&
+                 (connect(all[i].fd, (void*)&to, sizeof to) == 0 || errno == EINPROGRESS);
+  }
   if (!strcmp(text, "call"))
     answer = call_narrow();
   if (!strcmp(text, "reopen"))
