@@ -398,14 +398,17 @@ static void dissolved(void) {
   connect(c, (void*)&a, sizeof a);
   int s = accept(l, 0, 0);
   send(s, "unread", 6, 0);
-  ok(connect(c, &nowhere, sizeof nowhere) == 0 && getpeername(c, (void*)&a, &n) == -1 && errno == ENOTCONN,
+  ok(connect(c, &nowhere, sizeof nowhere) == 0 && getpeername(c, (void*)&a, &n) == -1 &&
+         errno == ENOTCONN,
      "AF_UNSPEC dissolves the connection");
   ok(recv(s, b, 8, 0) == -1 && errno == ECONNRESET, "by a reset");
   close(s);
-  ok(connect(c, (void*)&a, sizeof a) == 0 && (s = accept(l, 0, 0)) >= 0 && send(c, "new", 3, 0) == 3 &&
-         recv(s, b, 8, 0) == 3 && send(s, "too", 3, 0) == 3 && recv(c, b, 8, 0) == 3,
+  ok(connect(c, (void*)&a, sizeof a) == 0 && (s = accept(l, 0, 0)) >= 0 &&
+         send(c, "new", 3, 0) == 3 && recv(s, b, 8, 0) == 3 && send(s, "too", 3, 0) == 3 &&
+         recv(c, b, 8, 0) == 3,
      "the socket connects again");
-  ok(connect(l, &nowhere, sizeof nowhere) == 0 && connect(socket(AF_INET, SOCK_STREAM, 0), (void*)&a, sizeof a) == -1 &&
+  ok(connect(l, &nowhere, sizeof nowhere) == 0 &&
+         connect(socket(AF_INET, SOCK_STREAM, 0), (void*)&a, sizeof a) == -1 &&
          errno == ECONNREFUSED && accept(l, 0, 0) == -1 && errno == EINVAL,
      "a listener listens no longer");
   close(l), close(c), close(s);

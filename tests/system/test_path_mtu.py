@@ -72,7 +72,9 @@ def test_other_connections(path):
     assert path.ask("mss") == path.mss(1350)
     assert path.fetch(first, 20000)[0][:20000] == SOURCE_DATA[:20000]
     path.fetch(second, 5000)  # what was in flight then
-    assert max(path.fetch(second, 20000)[1]) == path.mss(1350)
+    # Most often they are as long as the path takes. Now and then each goes on being made for the old
+    # path and is cut in two.
+    assert 1000 < max(path.fetch(second, 20000)[1]) <= path.mss(1350)
     for c in (first, second):
         c.send("R")
 

@@ -161,7 +161,8 @@ static void command(int fd) {
     answer = 0;
     for (int i = 0; i < count && !answer; i++)
       if (all[i].port == ECHO)
-        answer = connect(all[i].fd, &nowhere, sizeof nowhere) == 0 && port_of(getpeername, all[i].fd) < 0 &&
+        answer = connect(all[i].fd, &nowhere, sizeof nowhere) == 0 &&
+                 port_of(getpeername, all[i].fd) < 0 &&
                  (connect(all[i].fd, (void*)&to, sizeof to) == 0 || errno == EINPROGRESS);
   }
   if (!strcmp(text, "call"))
